@@ -1,0 +1,1 @@
+"""Parts of the pre-training of the embedded backbone; `pretrain_backbone.py` is their only caller."""

@@ -1,0 +1,97 @@
+"""MMS's own kind: a narrow bottleneck behind the feed-forward block of every layer.
+
+In: a stock model. Out: the same model with an adapter in each layer: layer norm, down to a few channels,
+ReLU, up again, added to the residual. Names and shapes are those of the published MMS adapters. It does not
+know where an adapter's weights come from; it starts as the identity.
+
+Source: Pratap et al. 2023, Scaling Speech Technology to 1,000+ Languages, section 5.3; Houlsby et al. 2019.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mms_adapt.errors import OptionError
+
+STOCK = True
+_OWNED = re.compile(r"wav2vec2\.encoder\.layers\.\d+\.adapter_layer\.")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What this kind lets one choose."""
+
+    size: int
+    """Channels inside; stock transformers expects the backbone's own `adapter_attn_dim`."""
+    layers: int | str = "all"
+    """How many of the topmost layers have an adapter; in the others it is exactly the identity."""
+    seed: int = 0
+    """Start of the random numbers in the first matrix."""
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise OptionError(f"size={self.size}: give at least 1")
+        if self.layers != "all" and (not isinstance(self.layers, int) or self.layers < 1):
+            raise OptionError(f"adapter_layers={self.layers!r}: give all, or a number of layers")
+
+
+class AttentionAdapter(nn.Module):
+    """One layer's adapter.
+
+    Args:
+        hidden_size: Channels of the encoder.
+        size: Channels inside.
+        present: Whether it does anything; where not, it is the identity and costs nothing.
+    """
+
+    def __init__(self, hidden_size: int, size: int, *, present: bool, device: torch.device) -> None:
+        super().__init__()
+        self.present = present
+        self.norm = nn.LayerNorm(hidden_size, device=device, dtype=torch.float32)
+        self.linear_1 = nn.Linear(hidden_size, size, device=device, dtype=torch.float32)
+        self.linear_2 = nn.Linear(size, hidden_size, device=device, dtype=torch.float32)
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter).requires_grad_(present)
+        nn.init.ones_(self.norm.weight)
+
+    def forward(self, hidden: Tensor) -> Tensor | float:
+        """Return what is added to hidden states `(batch, frames, hidden)`."""
+        if not self.present:
+            return 0.0
+        narrow = torch.relu(self.linear_1(self.norm(hidden)))  # `(batch, frames, size)`
+        wide: Tensor = self.linear_2(narrow)
+        return wide
+
+
+def attach(model: Any, config: Config) -> None:
+    """Put an adapter that is the identity into every layer of a bare model.
+
+    Args:
+        model: A stock Wav2Vec2ForCTC.
+        config: The options.
+
+    Raises:
+        OptionError: If more layers are asked for than the model has.
+    """
+    layers = model.wav2vec2.encoder.layers
+    count = len(layers) if config.layers == "all" else int(config.layers)
+    if count > len(layers):
+        raise OptionError(f"adapter_layers={count}: the backbone has {len(layers)} layers; give at most that")
+    random = torch.Generator().manual_seed(config.seed)
+    hidden_size, device = model.config.hidden_size, model.lm_head.weight.device
+    for number, layer in enumerate(layers):
+        present = number >= len(layers) - count
+        adapter = AttentionAdapter(hidden_size, config.size, present=present, device=device)
+        first = torch.empty(config.size, hidden_size).normal_(0.0, hidden_size**-0.5, generator=random)
+        if present:
+            with torch.no_grad():
+                adapter.linear_1.weight.copy_(first)
+        layer.adapter_layer = adapter
+
+
+def owns(parameter_name: str) -> bool:
+    """Tell whether a parameter of the model belongs to the adapter."""
+    return _OWNED.match(parameter_name) is not None

@@ -1,0 +1,289 @@
+"""The pre-trained model: loaded, checked, frozen, and asked for features, hidden states and logits.
+
+In: a name, then audio. Out: a `Backbone`. It is the only module that knows transformers' model classes. It
+does not know languages, adapters' files or training.
+
+Frozen means frozen: nothing of it requires a gradient, the convolutions are never in a graph, and since a
+graph begins at the lowest trained adapter, what lies below it keeps nothing for a backward pass.
+
+On a GPU with bfloat16 the large frozen matrices are bfloat16 and the encoder runs under autocast;
+convolutions, norms, adapters, head and logits stay float32. On a CPU everything is float32. float16 is never
+computed with.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mms_adapt import pretrained
+from mms_adapt.audio import FRAME_STRIDE, RECEPTIVE_FIELD, frame_count
+from mms_adapt.encoder import Convolutions, PositionalConvolution, normalised
+from mms_adapt.errors import BackboneError, OptionError
+from mms_adapt.pretrained import Pretrained
+
+if TYPE_CHECKING:
+    from mms_adapt.vocab import Vocab
+
+
+@dataclass(frozen=True)
+class Masks:
+    """What SpecAugment hides from the encoder in one batch.
+
+    Attributes:
+        time: Frames that become the model's mask vector, bool `(batch, frames)`.
+        channels: Channels that become zero, bool `(batch, hidden)`.
+    """
+
+    time: Tensor
+    channels: Tensor
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights of an adapter and a head that a backbone brings along.
+
+    Attributes:
+        tensors: By name, as in `adapter.<target_lang>.safetensors`.
+        vocab: The tokens of the head's rows; None where they are not known.
+    """
+
+    tensors: dict[str, Tensor]
+    vocab: "Vocab | None"
+
+
+class Backbone:
+    """A frozen model, into which one adapter at a time is put.
+
+    Attributes:
+        name: What the user called it.
+        source: Its files.
+        fingerprint: Hash of its frozen weights as they are stored.
+        licence: The licence of its weights, where it is known.
+        model: The stock model.
+        device: Where it computes.
+        dtype: Type of the large frozen matrices.
+        hidden_size: Channels of the encoder.
+        layer_count: Layers of the encoder.
+        conv_dim: Channels of the features.
+        adapter_size: Channels inside an adapter of MMS's kind.
+    """
+
+    def __init__(self, source: Pretrained, model: Any, fingerprint: str, device: torch.device) -> None:
+        self.name, self.source, self.fingerprint = source.name, source, fingerprint
+        self.licence, self.model, self.device = source.licence, model, device
+        config = model.config
+        self.hidden_size, self.layer_count = int(config.hidden_size), int(config.num_hidden_layers)
+        self.conv_dim, self.adapter_size = int(config.conv_dim[-1]), int(config.adapter_attn_dim)
+        self._encoder = model.wav2vec2.encoder
+        self.dtype: torch.dtype = self._encoder.layers[0].attention.q_proj.weight.dtype
+        self._as_loaded = [(module, dict(module._modules)) for module in model.modules()]
+        self._quick = device.type == "cpu" and self.dtype == torch.float32
+        extractor = model.wav2vec2.feature_extractor
+        self._convolutions = Convolutions(extractor.conv_layers, RECEPTIVE_FIELD, FRAME_STRIDE)
+        self._positions = PositionalConvolution(self._encoder.pos_conv_embed)
+
+    def bare(self) -> None:
+        """Take out whatever was put in since loading; adapters and head are those of the checkpoint again."""
+        for module, children in self._as_loaded:
+            module._modules.clear()
+            module._modules.update(children)
+
+    def put_head(self, vocab_size: int) -> None:
+        """Put in a new head of zeros for so many tokens; it is to be filled."""
+        head = nn.Linear(self.hidden_size, vocab_size, device=self.device, dtype=torch.float32)
+        for parameter in head.parameters():
+            nn.init.zeros_(parameter).requires_grad_(False)
+        self.model.lm_head = head
+        self.model.config.vocab_size = vocab_size
+
+    def start(self, target_lang: str | None = None) -> Start:
+        """Return the weights of the adapter that the checkpoint holds, or of a language beside it.
+
+        Args:
+            target_lang: The language; what `model.safetensors` itself holds where not given.
+
+        Raises:
+            BackboneError: If there is none.
+        """
+        if target_lang is not None:
+            return Start(self.source.adapter(target_lang), self.source.vocab(target_lang))
+        found = {name: one for name, one in self.source.tensors() if pretrained.is_owned(name)}
+        if not any(".adapter_layer." in name for name in found):
+            raise BackboneError(f"backbone {self.name}: its checkpoint holds no adapter; start with zero")
+        return Start(found, self.source.vocab())
+
+    def own_vocab(self) -> "Vocab | None":
+        """Return the tokens of the checkpoint's own head; None where they are not known."""
+        return self.source.vocab()
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context in which the encoder computes."""
+        if self.dtype == torch.bfloat16:
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def cnn(self, waveforms: Tensor, sample_counts: Tensor) -> Tensor:
+        """Compute what the convolutions make of audio; no gradient passes.
+
+        Args:
+            waveforms: Audio at 16 kHz, padded behind, `(batch, samples)`.
+            sample_counts: Real samples of each row, `(batch,)`.
+
+        Returns:
+            Features `(batch, frames, conv_dim)`; those behind a row's frame count mean nothing.
+        """
+        with torch.no_grad():
+            counts = [int(one) for one in sample_counts]
+            rows = [row[:count] for row, count in zip(waveforms.to(self.device), counts, strict=True)]
+            if self.source.do_normalize:
+                rows = [normalised(row) if len(row) else row for row in rows]
+            frames = [frame_count(count) for count in counts]
+            if self._quick:
+                features = torch.zeros(len(rows), max(frames), self.conv_dim)
+                for place, row, count in zip(features, rows, frames, strict=True):
+                    if count:
+                        place[:count] = self._convolutions(row)
+                return features
+            padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+            columns = self.model.wav2vec2.feature_extractor(padded)
+            # `(batch, conv_dim, frames)` to `(batch, frames, conv_dim)`
+            return torch.as_tensor(columns).transpose(1, 2).contiguous()
+
+    def encode(self, features: Tensor, frame_counts: Tensor, *, masks: Masks | None = None) -> Tensor:
+        """Compute the encoder's hidden states. What stands behind a row's frame count has no effect.
+
+        Args:
+            features: What `cnn` gave, `(batch, frames, conv_dim)`.
+            frame_counts: Real frames of each row, `(batch,)`; on the CPU, no copy has to be waited for.
+            masks: What SpecAugment hides.
+
+        Returns:
+            Hidden states `(batch, frames, hidden)`; those behind a row's frame count mean nothing.
+        """
+        features = features.to(self.device, torch.float32, non_blocking=True)
+        frames = features.shape[1]
+        with self.autocast():
+            hidden = self.model.wav2vec2.feature_projection(features)[0]
+            if masks is not None:
+                hidden = self._masked(hidden, masks)
+            attention = None
+            if int(frame_counts.min()) < frames:
+                counts = frame_counts.to(self.device, non_blocking=True)
+                real = torch.arange(frames, device=self.device) < counts[:, None]  # `(batch, frames)`
+                hidden = hidden.masked_fill(~real[..., None], 0)
+                # a row without a single frame attends to all, since attending to nothing gives NaN
+                seen = real | (counts == 0)[:, None]
+                attention = seen[:, None, None].expand(-1, 1, frames, -1)  # `(batch, 1, frames, frames)`
+            convolution = self._encoder.pos_conv_embed
+            trained = convolution.conv.bias.requires_grad
+            positions = self._positions if self._quick and not trained else convolution
+            hidden = hidden + positions(hidden)
+            for layer in self._encoder.layers:
+                hidden = layer(hidden, attention_mask=attention)
+            found: Tensor = self._encoder.layer_norm(hidden)
+            return found
+
+    def _masked(self, hidden: Tensor, masks: Masks) -> Tensor:
+        """Hide frames `(batch, frames)` and channels `(batch, hidden)` of `(batch, frames, hidden)`."""
+        vector = getattr(self.model.wav2vec2, "masked_spec_embed", None)
+        filler = vector.to(hidden.dtype) if vector is not None else torch.zeros_like(hidden[0, 0])
+        hidden = torch.where(masks.time[..., None], filler, hidden)
+        return hidden.masked_fill(masks.channels[:, None], 0)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Compute logits `(batch, frames, vocab)` of hidden states `(batch, frames, hidden)`, in float32."""
+        head = self.model.lm_head
+        return nn.functional.linear(hidden.float(), head.weight, head.bias)
+
+
+def load(name: str | PathLike[str], *, device: str = "auto", dtype: torch.dtype | None = None) -> Backbone:
+    """Load a model and freeze it.
+
+    Args:
+        name: "embedded", a folder, or a name on the hub such as facebook/mms-1b-all.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        dtype: Type of the large frozen matrices; where not given, float32 on a CPU, bfloat16 on a GPU.
+
+    Raises:
+        BackboneError: If it is not there, not whole, or of another architecture.
+        OptionError: If this machine has no such device.
+    """
+    source = pretrained.find(name)
+    where = choose_device(device)
+    if dtype is None:
+        half = where.type == "cuda" and torch.cuda.is_bf16_supported()
+        dtype = torch.bfloat16 if half else torch.float32
+    tensors = dict(source.tensors())
+    fingerprint = pretrained.fingerprint(tensors.items())
+    model = _build(source, tensors, dtype).to(where)
+    return Backbone(source, model, fingerprint, where)
+
+
+def choose_device(device: str) -> torch.device:
+    """Return the device of this name; "auto" is a GPU where there is one.
+
+    Raises:
+        OptionError: If it is no device, or this machine has none such.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        found = torch.device("meta")
+    if found.type not in ("cpu", "cuda"):
+        raise OptionError(f"device={device!r}: give auto, cpu, cuda or cuda:1")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise OptionError(
+            f"device={device!r}: torch sees {torch.cuda.device_count()} CUDA devices here; give cpu or auto"
+        )
+    return found
+
+
+def _build(source: Pretrained, tensors: dict[str, Tensor], dtype: torch.dtype) -> Any:
+    """Return the stock model with these weights, frozen, in evaluation mode."""
+    from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
+
+    config = Wav2Vec2Config.from_dict(dict(source.config))
+    config._attn_implementation = "sdpa"
+    config.mask_time_prob = 0.05 if "wav2vec2.masked_spec_embed" in tensors else 0.0  # makes room for it
+    config.mask_feature_prob = 0.0
+    if "lm_head.weight" in tensors:
+        config.vocab_size = tensors["lm_head.weight"].shape[0]
+    try:
+        with torch.device("meta"):  # no memory, and no random numbers that nobody needs
+            model = Wav2Vec2ForCTC(config)
+        found = model.load_state_dict(
+            {name: one.to(_dtype(name, one, dtype)) for name, one in tensors.items()},
+            strict=False,
+            assign=True,
+        )
+    except (RuntimeError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise BackboneError(
+            f"backbone {source.name}: config.json does not fit the weights: {reason}"
+        ) from error
+    missing = [name for name in found.missing_keys if not pretrained.is_owned(name)]
+    absent = {name for name in found.missing_keys if ".adapter_layer." in name}
+    if absent and any(".adapter_layer." in name for name in tensors):
+        missing += sorted(absent)
+    for what, names in (("missing", missing), ("unexpected", found.unexpected_keys)):
+        if names:
+            raise BackboneError(
+                f"backbone {source.name}: {len(names)} weights are {what}, such as {names[0]}; it is not the "
+                "model that its config.json describes"
+            )
+    for layer in model.wav2vec2.encoder.layers if absent else ():
+        layer.adapter_layer = None
+    if "lm_head.weight" not in tensors or "lm_head.bias" not in tensors:
+        model.lm_head = nn.Linear(config.hidden_size, 1)
+    return model.requires_grad_(False).eval()
+
+
+def _dtype(name: str, tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
+    """Return the type of a weight: that asked for where it is a large matrix, else float32."""
+    return dtype if tensor.ndim == 2 and not pretrained.is_owned(name) else torch.float32

@@ -1,0 +1,307 @@
+"""The adapter folder: read from disk after checking, put into a backbone, written, exported.
+
+In: a folder, or a backbone with a trained adapter in it. Out: an `AdapterFolder`, which never changes; a
+folder that appears whole or not at all; a folder for stock transformers. Only safetensors and JSON are read,
+and nothing that was read is run. It does not know training.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mms_adapt import files, passport, plugins, pretrained
+from mms_adapt.backbone import Backbone
+from mms_adapt.errors import AdapterError, AdapterMismatchError, OptionError, VocabError
+from mms_adapt.passport import Passport
+from mms_adapt.vocab import Vocab
+
+HEAD = "lm_head."
+OWN_BACKBONE = "backbone"  # the folder inside, where the whole model was trained
+
+
+@dataclass(frozen=True)
+class AdapterFolder:
+    """An adapter with its vocabulary and passport.
+
+    Attributes:
+        passport: Where it comes from.
+        vocab: What it can write.
+        tensors: Weights of adapter and head by name.
+        path: The folder that it was read from or written to.
+    """
+
+    passport: Passport
+    vocab: Vocab
+    tensors: Mapping[str, Tensor]
+    path: Path | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what decides what it writes: weights and tokens."""
+        hashes = [self.passport.files.get(name, "") for name in (self.passport.weights_file, "vocab.json")]
+        return hashlib.sha256(" ".join(hashes).encode("ascii")).hexdigest()
+
+    @property
+    def backbone_name(self) -> str:
+        """Name or folder of the backbone that it belongs to.
+
+        Raises:
+            AdapterError: If nobody noted it.
+        """
+        name = self.passport.backbone
+        if not name:
+            raise AdapterError(
+                f"{self.path}: it has no passport, so its backbone is not known: name the one that it was "
+                "trained on with --backbone"
+            )
+        own = f"{OWN_BACKBONE}/config.json" in self.passport.files
+        return str(self.path / OWN_BACKBONE) if own and self.path else name
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> "AdapterFolder":
+        """Open an adapter folder, or the two files that stock code writes for an adapter.
+
+        The latter have no passport: what it would tell stays unknown, and `passport.verified` is False.
+
+        Raises:
+            AdapterError: If it is missing, not whole, damaged, or holds what an adapter has no need of.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            raise AdapterError(
+                f"{folder}: there is no such adapter folder; mms-adapt train PREPARED --out {folder} makes it"
+            )
+        known = (folder / passport.FILE).exists()
+        found = passport.read(folder) if known else _without_passport(folder)
+        if known:
+            passport.check_files(folder, found)
+        weights = passport.inside(folder, found.weights_file)
+        tensors = pretrained.read_tensors(weights, AdapterError)
+        vocab = _read_vocab(passport.inside(folder, "vocab.json"), found.target_lang)
+        _check_tensors(weights, tensors, vocab)
+        if not known:
+            hashes = {one.name: passport.file_sha256(one) for one in (weights, folder / "vocab.json")}
+            options = {"size": _size(weights, tensors)}
+            found = replace(found, files=hashes, kind_options=options)
+        return cls(found, vocab, tensors, folder)
+
+    def save(self, path: str | PathLike[str], *, others: Mapping[str, str] | None = None) -> "AdapterFolder":
+        """Write the folder; one that was not there appears whole.
+
+        Args:
+            path: The folder.
+            others: Hashes of further files that are in it already.
+
+        Returns:
+            The adapter as it now is on the disk.
+        """
+        folder = Path(path)
+        contents: dict[str, bytes | str] = {
+            self.passport.weights_file: pack(self.tensors),
+            "vocab.json": self.vocab.to_json(self.passport.target_lang),
+        }
+        hashes = {name: hashlib.sha256(_bytes(one)).hexdigest() for name, one in contents.items()}
+        written = replace(self.passport, files={**(others or {}), **hashes})
+        files.write_all(folder, {**contents, passport.FILE: written.to_json()})
+        return replace(self, passport=written, path=folder)
+
+    def attach(self, backbone: Backbone, *, kind: str | None = None) -> None:
+        """Put the adapter into a backbone, in place of what was in it.
+
+        Args:
+            backbone: The backbone that it was trained on.
+            kind: The dotted name of your own module, where the adapter is of a kind that is not in the
+                package; what the passport says is never imported from elsewhere.
+
+        Raises:
+            AdapterMismatchError: If it was made for another backbone; the backbone stays bare.
+            AdapterError: If its kind is not known.
+        """
+        written = self.passport
+        if written.verified and written.backbone_fingerprint != backbone.fingerprint:
+            raise AdapterMismatchError(
+                f"{self.path or written.target_lang} was trained on the backbone {written.backbone!r} with "
+                f"fingerprint {written.backbone_fingerprint[:12]}, and {backbone.name!r} has "
+                f"{backbone.fingerprint[:12]}: give the backbone that it was trained on"
+            )
+        if (kind or written.kind) not in {*plugins.names("adapters"), kind}:
+            known = ", ".join(plugins.names("adapters"))
+            raise AdapterError(f"{self.path}: its kind {written.kind!r} is none of {known}")
+        module = plugins.load("adapters", kind or written.kind)
+        backbone.bare()
+        try:
+            module.attach(backbone.model, module.Config(**written.kind_options))
+            backbone.put_head(len(self.vocab))
+            fill(owned(backbone.model, module), self.tensors)
+        except (TypeError, OptionError, AdapterMismatchError) as error:
+            backbone.bare()
+            raise AdapterMismatchError(
+                f"{self.path or written.target_lang} does not fit the backbone {backbone.name!r}: {error}"
+            ) from error
+        backbone.model.requires_grad_(False)
+
+
+def owned(model: nn.Module, kind: Any) -> dict[str, nn.Parameter]:
+    """Return the parameters of adapter and head by name."""
+    return {name: one for name, one in model.named_parameters() if kind.owns(name) or name.startswith(HEAD)}
+
+
+def fill(parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors into parameters.
+
+    Raises:
+        AdapterMismatchError: If names or shapes differ, or what is fixed is not what it must be; all
+            differences are told at once.
+    """
+    wrong = [f"{name} is missing" for name in parameters if name not in tensors]
+    wrong += [f"{name} has no place" for name in tensors if name not in parameters]
+    for name, parameter in parameters.items():
+        if name not in tensors:
+            continue
+        there, here = tuple(tensors[name].shape), tuple(parameter.shape)
+        if there != here:
+            wrong.append(f"{name} is {there}, not {here}")
+            continue
+        fixed = not (parameter.requires_grad or name.startswith(HEAD))
+        if fixed and not torch.equal(tensors[name].to(parameter), parameter):
+            wrong.append(f"{name} belongs to a layer without an adapter, but is not the identity's")
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise AdapterMismatchError("; ".join(wrong[:3]) + more)
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])
+
+
+def collect(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Return copies of parameters on the CPU."""
+    return {name: one.detach().cpu().clone().contiguous() for name, one in parameters.items()}
+
+
+def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Return the content of a safetensors file."""
+    from safetensors.torch import save
+
+    return bytes(save(dict(tensors), metadata={"format": "pt", **(metadata or {})}))
+
+
+def export_stock(
+    adapter: AdapterFolder | str | PathLike[str], backbone: Backbone, out: str | PathLike[str]
+) -> Path:
+    """Write a folder that stock transformers opens: backbone, adapter, tokens and processor in one.
+
+    Args:
+        adapter: The adapter, or its folder.
+        backbone: The backbone that it was trained on.
+        out: The folder to write; it must not be there yet.
+
+    Raises:
+        AdapterError: If its kind is unknown to stock transformers.
+        AdapterMismatchError: If it belongs to another backbone.
+        OptionError: If `out` is there already.
+    """
+    one = adapter if isinstance(adapter, AdapterFolder) else AdapterFolder.load(adapter)
+    folder, target_lang = Path(out), one.passport.target_lang
+    one.attach(backbone)
+    if not getattr(plugins.load("adapters", one.passport.kind), "STOCK", False):
+        raise AdapterError(f"stock transformers does not know adapters of the kind {one.passport.kind!r}")
+    if folder.exists():
+        raise OptionError(f"{folder}: it is there already; name a folder to be made")
+    source = backbone.source
+    with files.new_folder(folder) as unfinished:
+        for path in [*source.weights, source.folder / "config.json", *source.settings]:
+            shutil.copyfile(path, unfinished / path.name)
+        (unfinished / one.passport.weights_file).write_bytes(pack(one.tensors))
+        (unfinished / "vocab.json").write_text(one.vocab.to_json(target_lang), encoding="utf-8")
+        settings = json.dumps(_tokenizer_settings(one.vocab, target_lang), ensure_ascii=False, indent=1)
+        (unfinished / "tokenizer_config.json").write_text(settings, encoding="utf-8")
+        (unfinished / "README.md").write_text(_card(one, backbone), encoding="utf-8")
+    return folder
+
+
+def _tokenizer_settings(vocab: Vocab, target_lang: str) -> dict[str, Any]:
+    """Name the special tokens; a token that is not in the vocabulary would be added behind it."""
+    names = {"bos_token": ("<s>",), "eos_token": ("</s>",), "unk_token": ("<unk>", "[UNK]")}
+    specials = {
+        name: next((one for one in tokens if one in vocab.tokens), None) for name, tokens in names.items()
+    }
+    blank = vocab.tokens[vocab.blank_id]
+    return {
+        "tokenizer_class": "Wav2Vec2CTCTokenizer",
+        **specials,
+        "unk_token": specials["unk_token"] or blank,
+        "pad_token": blank,
+        "word_delimiter_token": vocab.tokens[vocab.delimiter_id],
+        "do_lower_case": False,
+        "target_lang": target_lang,
+    }
+
+
+def _card(adapter: AdapterFolder, backbone: Backbone) -> str:
+    licence = adapter.passport.licence or backbone.licence or "unknown"
+    code = adapter.passport.target_lang
+    return f"""---
+license: {licence.lower()}
+language: {code}
+---
+
+{backbone.name} with an adapter for {code}. The weights are derived from the backbone's, so its licence,
+{licence}, holds for them.
+
+    model = Wav2Vec2ForCTC.from_pretrained(
+        FOLDER, target_lang="{code}", ignore_mismatched_sizes=True, dtype=torch.float32
+    )
+"""
+
+
+def _without_passport(folder: Path) -> Passport:
+    """Say what is known of the files that stock code writes."""
+    found = sorted(folder.glob("adapter.*.safetensors"))
+    pickled = [one.name for one in folder.iterdir() if one.suffix in (".bin", ".pt", ".pth", ".ckpt")]
+    if len(found) != 1:
+        held = f"{len(found)} of adapter.CODE.safetensors" if found else f"no {passport.FILE} and no adapter"
+        hint = f" ({pickled[0]} is a pickle, which is never read)" if pickled else ""
+        raise AdapterError(f"{folder}: it holds {held}{hint}, so this is no adapter folder")
+    code = found[0].name.removeprefix("adapter.").removesuffix(".safetensors")
+    return Passport(passport.check_code(found[0], code), "attention", {})
+
+
+def _read_vocab(path: Path, target_lang: str) -> Vocab:
+    try:
+        return Vocab.from_json(path.read_text(encoding="utf-8"), target_lang)
+    except FileNotFoundError:
+        raise AdapterError(f"{path}: this file is missing; copy the folder again") from None
+    except (OSError, ValueError, VocabError) as error:
+        raise AdapterError(f"{path}: {error}") from error
+
+
+def _check_tensors(path: Path, tensors: Mapping[str, Tensor], vocab: Vocab) -> None:
+    """Refuse what no adapter has: numbers that are none, a head that does not fit the tokens."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
+            raise AdapterError(
+                f"{path}: {name} holds numbers that are not finite (NaN or infinity): train it again"
+            )
+    rows = {name: len(tensors[name]) for name in (f"{HEAD}weight", f"{HEAD}bias") if name in tensors}
+    if len(rows) < 2 or set(rows.values()) != {len(vocab)}:
+        raise AdapterError(f"{path}: the head has {rows or 'no'} rows, and vocab.json {len(vocab)} tokens")
+
+
+def _size(path: Path, tensors: Mapping[str, Tensor]) -> int:
+    """Return the channels inside the adapters of a file without passport."""
+    sizes = {len(one) for name, one in tensors.items() if name.endswith(".adapter_layer.linear_1.weight")}
+    if len(sizes) != 1:
+        raise AdapterError(f"{path}: it holds no adapter of MMS's kind")
+    return sizes.pop()
+
+
+def _bytes(content: bytes | str) -> bytes:
+    return content.encode("utf-8") if isinstance(content, str) else content

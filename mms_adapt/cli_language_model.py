@@ -1,0 +1,78 @@
+"""The commands about language models: lm, tune.
+
+In: parsed words of the command line. Out: what the called function returned, in words. It does not know how
+models are estimated or searched.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mms_adapt import terminal
+from mms_adapt.cli_options import AdaptersBackbone, Device, Quiet
+from mms_adapt.errors import OptionError
+
+
+def lm(
+    prepared: Annotated[Path, typer.Argument(help="Folder that prepare wrote.")],
+    out: Annotated[Path, typer.Option(help="ARPA file to write.")],
+    text: Annotated[
+        list[Path] | None, typer.Option(help="Further text, a sentence a line; may be repeated.")
+    ] = None,
+    unit: Annotated[str, typer.Option(help="grapheme, for little text, or word.")] = "grapheme",
+    order: Annotated[
+        int | None, typer.Option(help="Longest n-gram; 6 graphemes or 3 words where not given.")
+    ] = None,
+) -> None:
+    """Make a language model from the training transcripts and other text.
+
+    Example: mms-adapt lm prepared/mdw --text stories.txt --out mdw.arpa
+    """
+    from mms_adapt import files
+    from mms_adapt.language_model import build
+
+    made = build(prepared, unit=unit, order=order, texts=text or ())
+    files.write(out, made.model.to_arpa())
+    terminal.show_language_model(made, out)
+
+
+def tune(
+    adapter: Annotated[Path, typer.Argument(help="Adapter folder.")],
+    prepared: Annotated[Path, typer.Argument(help="Folder that prepare wrote.")],
+    lm: Annotated[
+        Path | None, typer.Option(help="ARPA file; a model of the training transcripts where not given.")
+    ] = None,
+    unit: Annotated[str, typer.Option(help="What is to be low: cer or wer.")] = "cer",
+    dev_minutes: Annotated[float, typer.Option(help="At most so much of the dev set.")] = 3.0,
+    beam_width: Annotated[int, typer.Option(help="Texts kept after each frame.")] = 16,
+    install: Annotated[
+        bool, typer.Option(help="Put model and settings into the adapter's folder, to be used from now on.")
+    ] = True,
+    device: Device = "auto",
+    backbone: AdaptersBackbone = None,
+    quiet: Quiet = False,
+) -> None:
+    """Give an adapter a language model, and find on the dev set how much it should count.
+
+    Example: mms-adapt tune adapters/mdw prepared/mdw
+    """
+    from mms_adapt import language_model, ngram
+
+    if lm is None and not install:
+        raise OptionError("--no-install without --lm would leave no model to use: make one with mms-adapt lm")
+    model = language_model.build(prepared).model if lm is None else ngram.read(lm)
+    with terminal.progress(quiet=quiet) as progress:
+        found = language_model.tune(
+            adapter,
+            prepared,
+            model,
+            unit=unit,
+            dev_minutes=dev_minutes,
+            beam_width=beam_width,
+            device=device,
+            backbone=backbone,
+            progress=progress,
+        )
+    path = language_model.install(adapter, model, found) if lm is None or install else lm
+    terminal.show_tuned(found, language_model.options_of(found, path), installed=install)

@@ -1,0 +1,78 @@
+"""Options that several commands share.
+
+In: nothing. Out: types of options, and those that were given. It does not know the commands.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+
+from mms_adapt.errors import OptionError
+
+Code = Annotated[
+    str,
+    typer.Option(
+        "--target-lang", help="The language: three letters of ISO 639-3 (mdw), with MMS's script if needed."
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+Layout = Annotated[
+    str | None, typer.Option("--corpus", help="Layout of the source; found out where not given.")
+]
+CorpusOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="What the layout may be told, such as tiers='A_*'; repeatable."),
+]
+Normaliser = Annotated[str, typer.Option(help="How transcripts become references: basic or raw.")]
+Graphemes = Annotated[str | None, typer.Option(help='Graphemes of several characters, such as "ch ny".')]
+Decoder = Annotated[str, typer.Option(help="greedy or beam; auto is what tune chose, or else greedy.")]
+DecoderOptions = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="What the decoder may be told, such as lm=mdw.arpa; repeatable."),
+]
+Backbone = Annotated[
+    str | None, typer.Option(help="embedded, a name such as facebook/mms-1b-all, or a folder.")
+]
+AdaptersBackbone = Annotated[
+    str | None, typer.Option("--backbone", help="The backbone; the adapter's own where not given.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that the user gave, so that the functions' own defaults hold for the rest."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def pairs(
+    words: Iterable[str] | None, *, option: str = "--corpus-option", such_as: str = "tiers='A_*'"
+) -> dict[str, str]:
+    """Return options of a layout or a decoder, KEY=VALUE each.
+
+    Args:
+        words: As they stand on the command line.
+        option: What the option is called there.
+        such_as: An example of one.
+
+    Raises:
+        OptionError: If one is written in another way, or comes twice.
+    """
+    found: dict[str, str] = {}
+    for word in words or ():
+        key, equals, value = word.partition("=")
+        if not (key and equals):
+            raise OptionError(f"{option} {word!r}: write KEY=VALUE, such as {such_as}")
+        if key in found:
+            raise OptionError(f"{option} {key} comes twice; several patterns go into one, with commas")
+        found[key] = value
+    return found
+
+
+def decoder_pairs(words: Iterable[str] | None) -> dict[str, str]:
+    """Return options of a decoder, KEY=VALUE each.
+
+    Raises:
+        OptionError: If one is written in another way, or comes twice.
+    """
+    return pairs(words, option="--decoder-option", such_as="lm=mdw.arpa")

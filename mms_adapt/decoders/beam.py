@@ -1,0 +1,259 @@
+"""Prefix beam search: the most probable texts, with an n-gram model of graphemes or words where given.
+
+In: emissions. Out: hypotheses; times and confidences are those of the best path through the text that was
+found. Its answer for an utterance does not depend on the others of its batch.
+
+Every text has the probability of all paths that give it, times that of the language model to the power of
+`lm_weight`, times a bonus a token. Source: Hannun et al., "First-pass large vocabulary continuous speech
+recognition using bi-directional recurrent DNNs", 2014, algorithm 1.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mms_adapt import ngram
+from mms_adapt.align import align
+from mms_adapt.decoders import Hypothesis, Token, geometric_mean
+from mms_adapt.decoders.greedy import FRAME_S, Greedy, words_of
+from mms_adapt.errors import OptionError
+from mms_adapt.ngram import BEGIN, END, NGram
+
+if TYPE_CHECKING:
+    from mms_adapt.vocab import Vocab
+
+_NEVER = -math.inf
+
+
+@dataclass(frozen=True)
+class Options:
+    """How wide the search is, and what the language model counts.
+
+    Attributes:
+        lm: An ARPA file, or a model. One of graphemes holds the word delimiter "|"; any other is of words.
+        lm_weight: Power of the language model's probability.
+        bonus: Added to the logarithm for every token of the language model, so that long texts are not
+            punished for their length.
+        beam_width: Texts that are kept after each frame.
+        token_floor: Tokens whose log-probability in a frame is lower are not tried there.
+    """
+
+    lm: NGram | str | PathLike[str] | None = None
+    lm_weight: float = 0.5
+    bonus: float = 0.5
+    beam_width: int = 16
+    token_floor: float = -8.0
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if not 0 <= self.lm_weight <= 20:
+            wrong.append(f"lm_weight={self.lm_weight}: give 0 to 20")
+        if not -20 <= self.bonus <= 20:
+            wrong.append(f"bonus={self.bonus}: give -20 to 20")
+        if not 1 <= self.beam_width <= 10_000:
+            wrong.append(f"beam_width={self.beam_width}: give 1 to 10000")
+        if not self.token_floor < 0:
+            wrong.append(f"token_floor={self.token_floor}: give a log-probability below 0")
+        if wrong:
+            raise OptionError("; ".join(wrong))
+
+
+def build(vocab: "Vocab", **options: Any) -> "Beam":
+    """Return the decoder for a vocabulary.
+
+    Args:
+        vocab: The adapter's vocabulary.
+        options: Fields of `Options`; numbers may be words of a command line.
+
+    Raises:
+        OptionError: If an option is unknown or makes no sense.
+        TextError: If the language model cannot be read.
+    """
+    kinds: dict[str, Callable[[Any], Any]] = {
+        "lm": lambda one: one,
+        "lm_weight": float,
+        "bonus": float,
+        "beam_width": int,
+        "token_floor": float,
+    }
+    if unknown := sorted(options.keys() - kinds):
+        raise OptionError(f"the decoder 'beam' takes {', '.join(kinds)}; given: {', '.join(unknown)}")
+    values = {}
+    for name, value in options.items():
+        try:
+            values[name] = kinds[name](value)
+        except (TypeError, ValueError):
+            raise OptionError(f"{name}={value!r}: give a number") from None
+    return Beam(vocab, Options(**values))
+
+
+class _Text:
+    """A text that may have been said: a token behind another text."""
+
+    __slots__ = ("context", "parent", "score", "token", "word")
+
+    def __init__(
+        self, parent: "_Text | None", token: int, word: str, context: ngram.Gram, score: float
+    ) -> None:
+        self.parent, self.token, self.word, self.context, self.score = parent, token, word, context, score
+
+    def ids(self) -> list[int]:
+        """Return its tokens."""
+        found: list[int] = []
+        one: _Text | None = self
+        while one is not None and one.parent is not None:
+            found.append(one.token)
+            one = one.parent
+        return found[::-1]
+
+
+class Beam(Greedy):
+    """Prefix beam search over one vocabulary."""
+
+    def __init__(self, vocab: "Vocab", options: Options) -> None:
+        super().__init__(vocab)
+        self.options = options
+        lm = options.lm
+        self.lm = lm if lm is None or isinstance(lm, NGram) else ngram.read(lm)
+        self.by_grapheme = self.lm is not None and self.tokens[self.delimiter_id] in self.lm.tokens
+
+    def decode(self, emissions: Any, frame_counts: Sequence[int]) -> list[Hypothesis]:
+        """Decode a batch.
+
+        Args:
+            emissions: Log-probabilities, `(batch, frames, vocab)`, numpy or torch.
+            frame_counts: Real frames of each row, `(batch,)`.
+
+        Returns:
+            One hypothesis a row.
+
+        Raises:
+            VocabError: If the emissions' last axis is not this vocabulary.
+        """
+        self.check(emissions, frame_counts)
+        if not isinstance(emissions, np.ndarray):
+            emissions = emissions.detach().float().cpu().numpy()
+        rows = zip(emissions, map(int, frame_counts), strict=True)
+        return [self._hypothesis(row[:count].astype(np.float64)) for row, count in rows]
+
+    def _hypothesis(self, logs: NDArray[np.float64]) -> Hypothesis:
+        """Decode one utterance from log-probabilities `(frames, vocab)`."""
+        if not len(logs):
+            return Hypothesis("")
+        best = np.exp(logs.max(axis=1))
+        logs = self._spoken(logs)
+        ids = self.search(logs)
+        if not ids:
+            return Hypothesis("", confidence=geometric_mean(map(float, best)))
+        spans = align(logs, ids, self.blank_id)
+        tokens = tuple(
+            Token(self.tokens[one.token_id], one.start * FRAME_S, one.end * FRAME_S, math.exp(one.peak))
+            for one in spans
+        )
+        words = tuple(words_of(tokens, self.tokens[self.delimiter_id]))
+        sure = geometric_mean(one.confidence for one in tokens)
+        return Hypothesis(" ".join(one.word for one in words), tokens, words, sure)
+
+    def _spoken(self, logs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return log-probabilities in which tokens that are no text count as blanks."""
+        found = logs.copy()
+        found[:, self.blank_id] = np.logaddexp.reduce(logs[:, self.skipped], axis=1)
+        others = self.skipped.copy()
+        others[self.blank_id] = False
+        found[:, others] = _NEVER
+        return found
+
+    def search(self, logs: NDArray[np.float64]) -> list[int]:
+        """Return the tokens of the best text, from log-probabilities `(frames, vocab)`."""
+        root = _Text(None, -1, "", (BEGIN,), 0.0)
+        known: dict[tuple[_Text, int], _Text] = {}
+        beams: dict[_Text, tuple[float, float]] = {root: (0.0, _NEVER)}  # ending in a blank; in its token
+        for frame in logs:
+            tried = np.flatnonzero(frame >= self.options.token_floor)
+            steps = [(int(one), float(frame[one])) for one in tried if one != self.blank_id]
+            beams = self._kept(self._next(beams, steps, float(frame[self.blank_id]), known))
+        return self._best(beams)
+
+    def _next(
+        self,
+        beams: dict[_Text, tuple[float, float]],
+        steps: list[tuple[int, float]],
+        blank: float,
+        known: dict[tuple[_Text, int], _Text],
+    ) -> dict[_Text, tuple[float, float]]:
+        """Return all texts after one more frame."""
+        found: dict[_Text, list[float]] = {}
+        for text, (in_blank, in_token) in beams.items():
+            both = _add(in_blank, in_token)
+            here = found.setdefault(text, [_NEVER, _NEVER])
+            here[0] = _add(here[0], both + blank)
+            for token, log in steps:
+                if token == self.delimiter_id and text.token in (self.delimiter_id, -1):
+                    # a second word boundary, or one before the first word, changes nothing
+                    place = 1 if text.token == token else 0
+                    here[place] = _add(here[place], both + log)
+                    continue
+                if token == text.token:
+                    here[1] = _add(here[1], in_token + log)
+                    if in_blank == _NEVER:
+                        continue
+                longer = known.get((text, token))
+                if longer is None:
+                    longer = known[text, token] = self._longer(text, token)
+                there = found.setdefault(longer, [_NEVER, _NEVER])
+                there[1] = _add(there[1], (in_blank if token == text.token else both) + log)
+        return {text: (pair[0], pair[1]) for text, pair in found.items()}
+
+    def _kept(self, beams: dict[_Text, tuple[float, float]]) -> dict[_Text, tuple[float, float]]:
+        """Return the best texts."""
+        if len(beams) <= self.options.beam_width:
+            return beams
+        ranked = sorted(beams.items(), key=lambda pair: _add(*pair[1]) + pair[0].score, reverse=True)
+        return dict(ranked[: self.options.beam_width])
+
+    def _best(self, beams: dict[_Text, tuple[float, float]]) -> list[int]:
+        """Return the best text's tokens; a word boundary at its end changes nothing."""
+        whole: dict[_Text, float] = {}
+        for text, pair in beams.items():
+            bare = text.parent if text.token == self.delimiter_id and text.parent else text
+            whole[bare] = _add(whole.get(bare, _NEVER), _add(*pair))
+        return max(whole, key=lambda text: whole[text] + self._ended(text)).ids()
+
+    def _longer(self, text: _Text, token: int) -> _Text:
+        """Return a text with one more token, and what the language model says of it."""
+        written, boundary = self.tokens[token], token == self.delimiter_id
+        if self.lm is None or self.by_grapheme:
+            score, context = self._scored(text, written)
+            return _Text(text, token, "", context, score)
+        if not boundary:
+            return _Text(text, token, text.word + written, text.context, text.score)
+        score, context = self._scored(text, text.word)
+        return _Text(text, token, "", context, score)
+
+    def _ended(self, text: _Text) -> float:
+        """Return the score of a text that goes no further."""
+        if self.lm is None:
+            return text.score
+        if self.by_grapheme or not text.word:
+            return self._scored(text, END)[0] - self.options.bonus
+        score, context = self._scored(text, text.word)
+        return score + self.options.lm_weight * self.lm.log(context, END)
+
+    def _scored(self, text: _Text, token: str) -> tuple[float, ngram.Gram]:
+        """Return score and context behind one more token of the language model."""
+        if self.lm is None:
+            return text.score, text.context
+        score = text.score + self.options.lm_weight * self.lm.log(text.context, token) + self.options.bonus
+        return score, self.lm.shortened((*text.context, token))
+
+
+def _add(left: float, right: float) -> float:
+    """Return the logarithm of the sum of two numbers given by theirs."""
+    if left < right:
+        left, right = right, left
+    return left if right == _NEVER else left + math.log1p(math.exp(right - left))

@@ -1,0 +1,267 @@
+"""A language model of an adapter's language: made from its training transcripts and other text, and tuned.
+
+In: prepared data, text files, an adapter. Out: an n-gram model, what was left out of it, and the options of
+the beam decoder that make fewest errors on the dev set. The test set is never read but to keep its sentences
+out of the model. It does not know how models are estimated or searched.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+from mms_adapt import audio, files, ngram, passport, text
+from mms_adapt.decoders import beam
+from mms_adapt.errors import OptionError, SplitError, TextError
+from mms_adapt.manifest import Utterance, evenly
+from mms_adapt.ngram import NGram
+from mms_adapt.prepared import Prepared
+from mms_adapt.scoring import score
+from mms_adapt.splits import sentence_key
+from mms_adapt.transcribe import TranscribeOptions, Transcriber
+from mms_adapt.vocab import Vocab
+from mms_adapt.windows import Emissions
+
+Progress = Callable[..., None]
+FILE = "lm.arpa"
+UNITS = {"grapheme": 6, "word": 3}  # and the order that suits each
+_WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
+_BONUSES = (-0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageModel:
+    """A model and what it was made of.
+
+    Attributes:
+        model: The n-gram model.
+        unit: What its tokens are: "grapheme" or "word".
+        sentences: Sentences that it was made of.
+        held_out: Sentences left out since dev or test hold them.
+        unwritable: Sentences left out since they hold characters that the adapter cannot write.
+        dev_perplexity: Perplexity a token on the dev set; None where that is empty.
+    """
+
+    model: NGram
+    unit: str
+    sentences: int
+    held_out: int
+    unwritable: int
+    dev_perplexity: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """Options of the beam decoder, and what they bring on the dev set.
+
+    Attributes:
+        lm_weight: Power of the language model's probability.
+        bonus: Added for every token.
+        dev_cer: Character error rate with them.
+        dev_wer: Word error rate with them.
+        greedy_cer: Character error rate without a language model.
+        greedy_wer: Word error rate without a language model.
+        utterances: Utterances that were used.
+        tried: How many settings were tried.
+    """
+
+    lm_weight: float
+    bonus: float
+    dev_cer: float
+    dev_wer: float
+    greedy_cer: float
+    greedy_wer: float
+    utterances: int
+    tried: int
+
+
+def build(
+    prepared: Prepared | str | PathLike[str],
+    *,
+    unit: str = "grapheme",
+    order: int | None = None,
+    texts: Iterable[str | PathLike[str]] = (),
+) -> LanguageModel:
+    """Make a language model from the training transcripts and other text.
+
+    Args:
+        prepared: What `prepare` returned, or its folder.
+        unit: "grapheme" knows no words and so none too few, which suits little text; "word" suits much.
+        order: Length of the longest n-gram; 6 graphemes or 3 words where not given.
+        texts: Further text, a sentence a line, in UTF-8; it goes through the same normaliser.
+
+    Raises:
+        OptionError: If the unit is unknown, or the order makes no sense.
+        TextError: If a file cannot be read, or no sentence is left.
+    """
+    if unit not in UNITS:
+        raise OptionError(f"unit={unit!r}: give {' or '.join(UNITS)}")
+    data = Prepared.of(prepared)
+    normalise = text.get(data.normaliser, target_lang=data.target_lang)
+    measured = {
+        sentence_key(one.reference or "") for part in ("dev", "test") for one in data.utterances(part)
+    }
+    kept, left_out = [], Counter[str]()
+    training = (one.reference or "" for one in data.utterances("train"))
+    for sentence in (*training, *map(normalise, _lines(texts))):
+        if not sentence:
+            continue
+        if data.vocab.unknown(sentence):
+            left_out["unwritable"] += 1
+        elif sentence_key(sentence) in measured:
+            left_out["held_out"] += 1
+        else:
+            kept.append(sentence)
+    model = ngram.estimate(
+        (tokens_of(one, data.vocab, unit) for one in kept), UNITS[unit] if order is None else order
+    )
+    dev = [tokens_of(one.reference or "", data.vocab, unit) for one in data.utterances("dev")]
+    return LanguageModel(
+        model, unit, len(kept), left_out["held_out"], left_out["unwritable"],
+        model.perplexity(dev) if dev else None,
+    )  # fmt: skip
+
+
+def tokens_of(sentence: str, vocab: Vocab, unit: str) -> list[str]:
+    """Return a sentence as a language model's tokens: words, or graphemes with a delimiter between words."""
+    if unit == "word":
+        return sentence.split()
+    return [vocab.tokens[one] for one in vocab.encode(sentence, unknown="unk")]
+
+
+def _lines(texts: Iterable[str | PathLike[str]]) -> Iterator[str]:
+    for path in map(Path, texts):
+        try:
+            with path.open(encoding="utf-8-sig") as file:
+                yield from file
+        except (OSError, UnicodeDecodeError) as error:
+            raise TextError(f"{path}: it cannot be read as text in UTF-8: {error}") from error
+
+
+def tune(
+    adapter: str | PathLike[str],
+    prepared: Prepared | str | PathLike[str],
+    lm: NGram | str | PathLike[str],
+    *,
+    unit: str = "cer",
+    dev_minutes: float = 3.0,
+    beam_width: int = 16,
+    device: str = "auto",
+    backbone: str | None = None,
+    progress: Progress | None = None,
+) -> Tuned:
+    """Find how much a language model should count, on the dev set.
+
+    One option is moved at a time, twice around; the first of equally good settings stays.
+
+    Args:
+        adapter: Adapter folder.
+        prepared: What `prepare` returned, or its folder.
+        lm: The model, or its ARPA file.
+        unit: What is to be low: "cer" or "wer".
+        dev_minutes: At most so much of the dev set is used, evenly taken.
+        beam_width: Texts that are kept after each frame.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        backbone: Name or folder of the backbone; that of the adapter's passport where not given.
+        progress: Called with ("tune", done, total, note).
+
+    Raises:
+        AdapterMismatchError: If the adapter is of another language.
+        OptionError: If the unit is unknown, or there are no minutes.
+        SplitError: If the dev set is empty.
+    """
+    if unit not in ("cer", "wer"):
+        raise OptionError(f"unit={unit!r}: give cer or wer")
+    if not dev_minutes > 0:
+        raise OptionError(f"dev_minutes={dev_minutes}: give more than 0")
+    data = Prepared.of(prepared)
+    model = lm if isinstance(lm, NGram) else ngram.read(lm)
+    utterances = evenly(data.utterances("dev"), dev_minutes)
+    if not utterances:
+        raise SplitError(f"{data.folder}: the dev set is empty, so nothing can be tuned")
+    through = TranscribeOptions(device=device, decoder="greedy")
+    transcriber = Transcriber.load(adapter, backbone=backbone, options=through)
+    transcriber.check_language(data.target_lang, f"{data.folder}", "tune on")
+    heard = transcriber.emissions([samples for _, samples in audio.read_utterances(utterances, data.root)])
+    trial = _Trial(data, utterances, heard, transcriber.vocab, model, beam_width, unit, progress)
+    greedy = trial.rates(None)
+    best = (0.4, 0.5)
+    for _ in range(2):
+        best = min(((weight, best[1]) for weight in (best[0], *_WEIGHTS)), key=trial.wrong)
+        best = min(((best[0], bonus) for bonus in (best[1], *_BONUSES)), key=trial.wrong)
+    cer, wer = trial.rates(best)
+    return Tuned(best[0], best[1], cer, wer, greedy[0], greedy[1], len(utterances), len(trial.known) - 1)
+
+
+class _Trial:
+    """Error rates of settings on the dev set, each reckoned once."""
+
+    def __init__(
+        self,
+        data: Prepared,
+        utterances: Sequence[Utterance],
+        heard: Sequence[Emissions],
+        vocab: Vocab,
+        model: NGram,
+        beam_width: int,
+        unit: str,
+        progress: Progress | None,
+    ) -> None:
+        self.normalise = text.get(data.normaliser, target_lang=data.target_lang)
+        self.references = [one.reference or "" for one in utterances]
+        self.heard, self.vocab, self.model = heard, vocab, model
+        self.beam_width, self.unit, self.progress = beam_width, unit, progress
+        self.known: dict[tuple[float, float] | None, tuple[float, float]] = {}
+
+    def wrong(self, setting: tuple[float, float]) -> float:
+        """Return the rate that is to be low."""
+        return self.rates(setting)[self.unit == "wer"]
+
+    def rates(self, setting: tuple[float, float] | None) -> tuple[float, float]:
+        """Return character and word error rate of weight and bonus, or of no language model."""
+        if setting not in self.known:
+            weight, bonus = setting or (0.0, 0.0)
+            lm = None if setting is None else self.model
+            options = beam.Options(lm, weight, bonus, self.beam_width)
+            decoder = beam.Beam(self.vocab, options)
+            texts = [self.normalise(decoder.decode(one[None], [len(one)])[0].text) for one in self.heard]
+            found = score(self.references, texts, bootstrap=0)
+            self.known[setting] = found.cer, found.wer
+            if self.progress:
+                best = min(pair[self.unit == "wer"] for pair in self.known.values())
+                note = f"best {self.unit.upper()} {100 * best:.1f} %"
+                self.progress("tune", len(self.known), 1 + 2 * (len(_WEIGHTS) + len(_BONUSES)), note)
+        return self.known[setting]
+
+
+def options_of(tuned: Tuned, lm: str | PathLike[str]) -> dict[str, str | float]:
+    """Return what `decoder_options` should be with these settings."""
+    return {"lm": str(lm), "lm_weight": tuned.lm_weight, "bonus": tuned.bonus}
+
+
+def install(adapter: str | PathLike[str], lm: NGram, tuned: Tuned) -> Path:
+    """Make a language model the adapter's own, to be used wherever nobody says otherwise.
+
+    Args:
+        adapter: Adapter folder; it has a passport.
+        lm: The model.
+        tuned: How much it counts.
+
+    Returns:
+        The model's ARPA file in the adapter's folder.
+
+    Raises:
+        AdapterError: If the folder has no passport, or is not whole.
+    """
+    folder, arpa = Path(adapter), lm.to_arpa()
+    written = passport.read(folder)
+    passport.check_files(folder, written)
+    files.write(folder / FILE, arpa)
+    changed = replace(
+        written,
+        decoder={"name": "beam", "options": options_of(tuned, FILE)},
+        files={**written.files, FILE: passport.file_sha256(folder / FILE)},
+    )
+    files.write(folder / passport.FILE, changed.to_json())
+    return folder / FILE

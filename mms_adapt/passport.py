@@ -1,0 +1,197 @@
+"""The passport of an adapter: where it comes from, what it fits, what it scored.
+
+In: `passport.json`, or what a training knows. Out: a `Passport`, checked field by field, and the check of the
+files that it names. It does not know tensors; reading one runs no code.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path, PurePosixPath
+from typing import Any, get_origin, get_type_hints
+
+from mms_adapt import language, plugins
+from mms_adapt.errors import AdapterError, LanguageError
+
+FILE = "passport.json"
+FORMAT = 1
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Passport:
+    """What is known about an adapter. Unknown is "" or empty, never guessed."""
+
+    target_lang: str
+    """The language that it writes."""
+    kind: str
+    """A module of `mms_adapt.adapters`."""
+    kind_options: Mapping[str, Any]
+    """The fields of that module's `Config`."""
+    backbone: str = ""
+    """What the user called the backbone; "backbone" alone is the folder of this name inside the adapter's."""
+    backbone_fingerprint: str = ""
+    """Hash of the backbone's frozen weights; "" where nobody noted it, so that nothing can be verified."""
+    licence: str = ""
+    """Licence of the backbone's weights, which holds for what is derived from them."""
+    data_licence: str = ""
+    """What the corpus says about its own use."""
+    corpus: str = ""
+    """The corpus that it was trained on."""
+    normaliser: str = ""
+    """How transcripts became references, with its version."""
+    orthography: tuple[str, ...] = ()
+    """Graphemes of more than one code point."""
+    split_sha256: Mapping[str, str] = field(default_factory=dict)
+    """Hash of each part of the data: train, dev and test."""
+    marks: tuple[str, ...] = ()
+    """What to keep in mind about the split."""
+    utterances: Mapping[str, int] = field(default_factory=dict)
+    """Utterances of each part that were used."""
+    minutes: Mapping[str, float] = field(default_factory=dict)
+    """Minutes of speech of each part that were used."""
+    speakers: Mapping[str, Any] = field(default_factory=dict)
+    """Pseudonyms of the speakers of each part that was used, so that one who withdraws can be found."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Utterances that training left out, by reason."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Every option of the training."""
+    run: Mapping[str, Any] = field(default_factory=dict)
+    """What the training was about: hashes of its data, its vocabulary, and the backbone it began with."""
+    start: str = ""
+    """Where the adapter's weights started."""
+    head_start: str = ""
+    """Where the head's weights started, and how many of its tokens were known."""
+    decoder: Mapping[str, Any] = field(default_factory=dict)
+    """How its emissions become text where nobody says otherwise: "name", a module of `mms_adapt.decoders`,
+    and "options"; an option that is a file of the folder is named as in `files`. Empty: greedy decoding."""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """What it reached on the dev set, and how long that took."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the software."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Hashes of the other files in the folder."""
+    format: int = FORMAT
+    """Version of this layout."""
+
+    @property
+    def verified(self) -> bool:
+        """Whether it is known which backbone the adapter belongs to."""
+        return bool(self.backbone_fingerprint)
+
+    @property
+    def weights_file(self) -> str:
+        """Name of the file with the weights."""
+        return f"adapter.{self.target_lang}.safetensors"
+
+    def to_json(self) -> str:
+        """Return the content of `passport.json`."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def read(folder: Path) -> Passport:
+    """Read and check the passport of a folder.
+
+    Raises:
+        AdapterError: If it is missing, or a field is not what it should be.
+    """
+    path = folder / FILE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise AdapterError(f"{folder}: there is no {FILE}, so this is no adapter folder") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise AdapterError(f"{path}: it cannot be read: {error}; copy the folder again") from error
+    if not isinstance(record, dict):
+        raise AdapterError(f"{path}: a JSON object is expected")
+    if isinstance(record.get("format"), int) and record["format"] > FORMAT:
+        raise AdapterError(f"{path}: a newer version of mms-adapt wrote it; install that")
+    known = {one.name for one in fields(Passport)}
+    kinds = get_type_hints(Passport)
+    wrong = [f"{name} is missing" for name in ("target_lang", "kind", "kind_options") if name not in record]
+    values: dict[str, Any] = {}
+    for name in known & record.keys():
+        expected = get_origin(kinds[name]) or kinds[name]
+        value = tuple(record[name]) if expected is tuple and isinstance(record[name], list) else record[name]
+        if not isinstance(value, expected):
+            wrong.append(f"{name} is {str(record[name])[:40]!r}")
+        values[name] = value
+    if wrong:
+        raise AdapterError(f"{path}: {'; '.join(sorted(wrong))}")
+    found = Passport(**values)
+    check_code(path, found.target_lang)
+    return found
+
+
+def decoder_of(folder: Path, passport: Passport) -> tuple[str, dict[str, Any]]:
+    """Return name and options of the decoder that an adapter asks for, its files as paths.
+
+    Raises:
+        AdapterError: If the decoder is none of the package's own: what a file says is never imported.
+    """
+    if not passport.decoder:
+        return "greedy", {}
+    name, options = passport.decoder.get("name"), passport.decoder.get("options", {})
+    if name not in plugins.names("decoders") or not isinstance(options, dict):
+        known = ", ".join(plugins.names("decoders"))
+        raise AdapterError(f"{folder / FILE}: its decoder {str(name)[:40]!r} is none of {known}")
+    return str(name), {
+        key: inside(folder, value) if isinstance(value, str) and value in passport.files else value
+        for key, value in options.items()
+    }
+
+
+def check_code(path: Path, target_lang: str) -> str:
+    """Return a language code that was read from a file, if it is one.
+
+    Raises:
+        AdapterError: If it is none, so that it can never become part of a path.
+    """
+    try:
+        return language.parse(target_lang)
+    except LanguageError as error:
+        raise AdapterError(f"{path}: {error}") from error
+
+
+def check_files(folder: Path, passport: Passport) -> None:
+    """Check that the files that a passport names are in the folder and are the ones it means.
+
+    Raises:
+        AdapterError: If one is missing, lies elsewhere, or has changed.
+    """
+    needed = {passport.weights_file, "vocab.json"}
+    if missing := needed - passport.files.keys():
+        raise AdapterError(f"{folder}: its passport names no hash of {' and '.join(sorted(missing))}")
+    for name, expected in passport.files.items():
+        path = inside(folder, name)
+        if not path.is_file():
+            raise AdapterError(f"{folder}: {name} is missing; copy the folder again")
+        if file_sha256(path) != expected:
+            raise AdapterError(
+                f"{path}: it is not the file that {FILE} means (its hash differs): it is damaged or was "
+                "replaced; copy the folder again"
+            )
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of a file in a folder.
+
+    Raises:
+        AdapterError: If the name, or a link, leads out of the folder.
+    """
+    parts = PurePosixPath(name).parts
+    path = folder / name
+    within = path.resolve().is_relative_to(folder.resolve())
+    if not parts or ".." in parts or PurePosixPath(name).is_absolute() or "\\" in name or not within:
+        raise AdapterError(f"{folder}: the path {name!r} leads out of the folder; do not use this adapter")
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hash of a file's bytes."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK_BYTES):
+            found.update(piece)
+    return found.hexdigest()

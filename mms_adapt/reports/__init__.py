@@ -1,0 +1,158 @@
+"""Reports of one evaluation, one module a format.
+
+Each module here exports `SUFFIX`, the file name's ending, and `render(report) -> str`, a pure function of a
+`Report`: no clock, no file, no network, so that the same evaluation gives the same report. Adding a format is
+adding a module; `mms_adapt.plugins` finds it by its name.
+
+A report never sees audio: sound to be played comes as finished data URIs in `Clip`.
+"""
+
+from dataclasses import dataclass
+
+from mms_adapt.scoring import Score
+from mms_adapt.uncertainty import Interval
+
+MARKS = {
+    "one_speaker": "Everything was recorded with one speaker. The figure tells how well this person is "
+    "recognised; expect clearly more errors with anybody else.",
+    "one_test_speaker": "All test utterances are by one person. Nobody can tell from them how much the error "
+    "rate differs from voice to voice.",
+    "test_shares_speakers": "The people of the test set were also heard in training, saying other "
+    "sentences. Expect more errors with new voices.",
+    "dev_shares_speakers": "The set by which training chose its best step has the voices of the training "
+    "set. The test set is not touched by this, but the choice may favour familiar voices.",
+    "test_shares_sessions": "The test set has sittings that training heard, too: the same room, microphone "
+    "and mood. Expect more errors with recordings of another day.",
+    "dev_shares_sessions": "The set by which training chose its best step has sittings of the training set. "
+    "The test set is not touched by this.",
+    "unknown_speakers": "Nobody says who speaks in some of the recordings, so the people of the test set may "
+    "have been heard in training. Expect more errors with new voices.",
+    "source_split_leaked": "The corpus's own division had sentences or sounds in two of its sets. They were "
+    "left out of the one that is learnt from, so training had less than others who used this division.",
+    "unseen_characters": "Some references of the dev or test set hold characters that no training transcript "
+    "has. The adapter cannot write them: each is an error.",
+    "small_test": "The test set is small. Two adapters whose intervals overlap cannot be told apart: "
+    "read the interval rather than the figure.",
+    "empty_references": "Some utterances have an empty reference. Every word recognised there counts as an "
+    "insertion.",
+    "adapter_of_another_split": "The adapter was trained on another division of the data than this one. It "
+    "may have heard these test utterances in training, so the figure may be too good.",
+    "adapter_unverified": "The adapter has no passport, so nobody can tell on which backbone and data it was "
+    "trained. It may have heard these test utterances.",
+    "normaliser_differs": "The adapter learned to write texts cleaned in another way than these references. "
+    "Part of the errors may be spelling conventions.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """Utterances that could not be scored, by reason.
+
+    Attributes:
+        reason: Its name, such as "missing_audio".
+        count: How many utterances.
+        examples: Ids of the first few of them.
+        what_to_do: What a person can do about it.
+    """
+
+    reason: str
+    count: int
+    examples: tuple[str, ...] = ()
+    what_to_do: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What the report shows of an utterance beside its texts.
+
+    Attributes:
+        duration_s: Length of its audio.
+        confidence: The decoder's confidence, 0 to 1.
+        audio_uri: A `data:` URI to be played, where wanted.
+    """
+
+    duration_s: float
+    confidence: float
+    audio_uri: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One evaluation with all that a reader wants to know of it.
+
+    Attributes:
+        score: The figures.
+        target_lang: The language's code.
+        language: Its English name.
+        split: Which part of the data was scored.
+        speech_s: Seconds of speech scored.
+        elapsed_s: Seconds that transcribing took.
+        adapter: Name of the adapter.
+        backbone: Name of the backbone.
+        source: Where the data comes from.
+        licence: What its licence says, where known.
+        excluded: What could not be scored.
+        clips: One for each of `score.per_utterance`, in its order; or none at all.
+    """
+
+    score: Score
+    target_lang: str
+    language: str = ""
+    split: str = "test"
+    speech_s: float = 0.0
+    elapsed_s: float = 0.0
+    adapter: str = ""
+    backbone: str = ""
+    source: str = ""
+    licence: str = ""
+    excluded: tuple[Exclusion, ...] = ()
+    clips: tuple[Clip, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The language and the part scored."""
+        name = f"{self.language} ({self.target_lang})" if self.language else self.target_lang
+        return f"{name}, {self.split} set"
+
+    @property
+    def excluded_count(self) -> int:
+        """Utterances that could not be scored."""
+        return sum(one.count for one in self.excluded)
+
+
+def explain(mark: str) -> str:
+    """Say in plain words what a mark means for the figure."""
+    return MARKS.get(
+        mark, f"The data or the adapter carries the mark “{mark}”; its documentation explains it."
+    )
+
+
+def percent(rate: float | None) -> str:
+    """Return a ratio as percent with one decimal; a dash where there is none."""
+    return "–" if rate is None else f"{100 * rate:.1f} %"
+
+
+def span(interval: Interval | None) -> str:
+    """Return an interval as percent; words where there is none."""
+    if interval is None:
+        return "no interval: too few to draw from"
+    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"
+
+
+def minutes(seconds_s: float) -> str:
+    """Return a duration as hours, minutes and seconds, the leading zeros left out."""
+    whole_s = round(seconds_s)
+    hours, rest_s = divmod(whole_s, 3600)
+    if hours:
+        return f"{hours} h {rest_s // 60:02d} min"
+    return f"{rest_s // 60} min {rest_s % 60:02d} s" if rest_s >= 60 else f"{rest_s} s"
+
+
+def in_words(score: Score) -> str:
+    """Say the headline in one sentence."""
+    wrong = round(100 * score.wer)
+    sentence = f"For every 100 words spoken, about {wrong} {'goes' if wrong == 1 else 'go'} wrong"
+    if score.wer_interval is not None:
+        low, high = round(100 * score.wer_interval.low), round(100 * score.wer_interval.high)
+        sentence += f"; with another test set of this kind and size, most likely between {low} and {high}"
+    return sentence + "."

@@ -1,0 +1,336 @@
+"""What a person sees in the terminal: progress, summaries, complaints.
+
+In: progress reports and the results of the commands. Out: results on standard output; a moving display, which
+disappears when it is done, and errors on standard error. It does not know how a result was made. rich is
+imported when something is shown.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from mms_adapt.errors import OptionError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+    from mms_adapt.compare import Comparison
+    from mms_adapt.decoders import Hypothesis
+    from mms_adapt.language_model import LanguageModel, Tuned
+    from mms_adapt.learning_curve import LearningCurve
+    from mms_adapt.prepared import Prepared
+    from mms_adapt.scoring import Score
+    from mms_adapt.training import TrainResult
+    from mms_adapt.withdrawal import Withdrawal
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Return a console that colours only what is told to be coloured."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def complain(message: str) -> None:
+    """Print an error in red on standard error."""
+    from rich.text import Text
+
+    console(stderr=True).print(Text.assemble(("error: ", "bold red"), (message, "red")))
+
+
+class Display:
+    """A bar for each stage, on standard error where that is a terminal; else a line a stage.
+
+    Calling it reports progress: `display("decode", 17, 400, "5.2 min")`.
+    """
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+            transient=True,
+            refresh_per_second=4,
+        )
+        self._stages: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Display":
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, stage: str, done: int, total: int | None = None, note: str = "") -> None:
+        """Show that `done` of `total` steps of a stage are done."""
+        if stage not in self._stages:
+            self._stages[stage] = self._bars.add_task(stage, total=total, note=note)
+            if not self._console.is_terminal:
+                self._console.print(f"{stage} …")
+        self._bars.update(self._stages[stage], completed=done, total=total, note=note)
+
+
+@contextmanager
+def progress(*, quiet: bool = False) -> Iterator[Display | None]:
+    """Show progress while the block runs, and end with exit code 130 where the user stops it."""
+    try:
+        if quiet:
+            yield None
+        else:
+            with Display() as display:
+                yield display
+    except KeyboardInterrupt:
+        complain("stopped; run the same command again to go on")
+        raise typer.Exit(130) from None
+
+
+def show_prepared(prepared: "Prepared") -> None:
+    """Print what was prepared: minutes and speakers of each part, what was left out, what to keep in mind."""
+    from mms_adapt.reports import explain, minutes
+
+    out = console()
+    out.print(f"layout {prepared.layout}: {prepared.root}", markup=False)
+    for split in ("train", "dev", "test"):
+        utterances = prepared.utterances(split)
+        speakers = len({one.speaker for one in utterances if one.speaker is not None})
+        voices = f", {speakers} speaker{'s' if speakers > 1 else ''}" if speakers else ""
+        length = minutes(sum(one.duration_s for one in utterances))
+        out.print(f"{split:6} {len(utterances):6} utterances, {length}{voices}", markup=False)
+    reasons = Counter(one.reason for one in prepared.quarantined())
+    for reason, count in sorted(reasons.items()):
+        out.print(f"left out: {count} x {reason}", markup=False)
+    for note in (*_counted(prepared.counts), *(f"{mark}: {explain(mark)}" for mark in prepared.marks)):
+        out.print(f"note: {note}", markup=False)
+    out.print(f"written: {prepared.folder}", markup=False)
+
+
+def _counted(counts: Mapping[str, Any]) -> Iterator[str]:
+    """Say what was counted while preparing and should be looked at."""
+    yield from counts.get("notes", ())
+    for one in counts.get("skipped", ()):
+        yield f"rows passed over: {one['count']} x {one['reason']} {one['detail']}"
+    if found := {kind: count for kind, count in counts.get("findings", {}).items() if kind != "digits"}:
+        shown = ", ".join(f"{count} {kind}" for kind, count in found.items())
+        yield f"worth a look: {shown}; findings.json holds the ids, and mms-adapt inspect shows them"
+    if counts.get("with_digits"):
+        yield f"{counts['with_digits']} utterances have figures in their transcripts: write them as words"
+    if removed := counts.get("removed_characters"):
+        shown = "  ".join(f"{character} {count}" for character, count in list(removed.items())[:12])
+        yield f"characters that the normaliser took out, with their counts: {shown}"
+    for split, unseen in counts.get("unseen_characters", {}).items():
+        if unseen:
+            shown = "  ".join(f"{character} {count}" for character, count in unseen.items())
+            yield f"characters in {split} that training never shows, with their counts: {shown}"
+
+
+def show_withdrawal(result: "Withdrawal", speaker: str, places: Sequence[Path]) -> None:
+    """Print what was taken out, which adapters heard it, and what else there is to do."""
+    out = console()
+    counts = ", ".join(f"{count} from {part}" for part, count in result.utterances.items())
+    out.print(f"taken out: utterances of {speaker}: {counts}", markup=False)
+    if result.quarantined:
+        out.print(f"taken out: {result.quarantined} that had been left out", markup=False)
+    for one in result.adapters:
+        how = "its passport names her" if one.surely else "it was made of this data"
+        out.print(f"heard her: {one.folder} ({', '.join(one.parts)}; {how})", markup=False)
+    for folder in result.unknown:
+        out.print(f"does not tell what it heard: {folder}", markup=False)
+    if not result.adapters:
+        looked = ", ".join(map(str, places)) or "nowhere; name registries with --adapters"
+        out.print(f"no adapter is known to have heard her (looked through: {looked})", markup=False)
+    out.print("note: train anew what heard her; an adapter cannot forget one voice", markup=False)
+    out.print(
+        f"note: the recordings were not touched. For other data made of them, write into "
+        f"{result.prepared.root / 'ledger.csv'} (columns speaker, consent): {speaker},no",
+        markup=False,
+    )
+
+
+def show_comparison(found: "Comparison", *, examples: int) -> None:
+    """Print two scores, their difference, what it means, and utterances that differ most."""
+    from mms_adapt.reports import explain, percent
+
+    out = console()
+    out.print(f"first   {found.names[0]}\nsecond  {found.names[1]}\n", markup=False)
+    rows = (
+        ("WER", found.wer, found.wer_difference, found.wer_speaker_difference),
+        ("CER", found.cer, found.cer_difference, found.cer_speaker_difference),
+    )
+    for name, (first, second), by_utterance, by_speaker in rows:
+        out.print(f"{name}  {percent(first)} and {percent(second)}", markup=False)
+        for one in filter(None, (by_utterance, by_speaker)):
+            points = f"{100 * one.low:+.1f} to {100 * one.high:+.1f}"
+            out.print(
+                f"     by {one.unit} ({one.unit_count}): {100 * one.rate:+.1f} points ({points}), "
+                f"p = {one.p_value:.4f}, second better in {100 * one.better_share:.1f} % of the draws",
+                markup=False,
+            )
+    out.print(f"\n{found.in_words()}", markup=False)
+    out.print(
+        f"{found.utterances} utterances: {found.better} better with the second, {found.worse} worse",
+        markup=False,
+    )
+    for gap in found.gaps[:examples]:
+        out.print(f"\n{gap.utterance_id}", markup=False)
+        said = ("said  ", gap.reference), ("first ", gap.first), ("second", gap.second)
+        out.print("\n".join(f"  {who}  {what}" for who, what in said), markup=False)
+    for mark in found.marks:
+        out.print(f"note: {mark}: {explain(mark)}", markup=False)
+
+
+def show_curve(found: "LearningCurve", picture: Path) -> None:
+    """Print the points of a learning curve, and what more speech would bring."""
+    from mms_adapt.reports import explain, percent, span
+
+    out = console()
+    out.print("training speech      CER   95 % interval", markup=False)
+    for one in found.points:
+        out.print(f"{one.minutes:11.1f} min  {percent(one.cer):>7}   {span(one.cer_interval)}", markup=False)
+    for each in found.forecasts:
+        more = each.minutes - found.points[-1].minutes
+        out.print(
+            f"{more:.0f} more minutes of the same kind would bring about {percent(each.cer)} "
+            f"({span(each.interval)})",
+            markup=False,
+        )
+    if found.check is not None:
+        held = "and it does" if found.check_held else "and it does not, so do not believe the forecast"
+        out.print(
+            f"check: by the other points, the last one should lie in {span(found.check.interval)}, {held}",
+            markup=False,
+        )
+    for mark in found.marks:
+        out.print(f"note: {mark}: {explain(mark)}", markup=False)
+    out.print(f"written: {picture}", markup=False)
+
+
+def show_language_model(made: "LanguageModel", path: Path) -> None:
+    """Print what a language model was made of."""
+    out = console()
+    grams = ", ".join(
+        f"{sum(len(gram) == n for gram in made.model.logs):,} {n}-grams"
+        for n in range(1, made.model.order + 1)
+    )
+    out.print(f"{made.sentences:,} sentences, tokens are {made.unit}s: {grams}", markup=False)
+    if made.held_out:
+        out.print(f"left out: {made.held_out:,} sentences that dev or test hold, too", markup=False)
+    if made.unwritable:
+        out.print(
+            f"left out: {made.unwritable:,} sentences with characters that the adapter cannot write",
+            markup=False,
+        )
+    if made.dev_perplexity is not None:
+        out.print(f"perplexity a {made.unit} on the dev set: {made.dev_perplexity:.1f}", markup=False)
+    out.print(f"written: {path}", markup=False)
+
+
+def show_tuned(found: "Tuned", options: Mapping[str, str | float], *, installed: bool) -> None:
+    """Print what a language model brings on the dev set, and how to use it."""
+    from mms_adapt.reports import percent
+
+    out = console()
+    out.print(f"dev, {found.utterances} utterances, {found.tried} settings tried", markup=False)
+    out.print(
+        f"  greedy          CER {percent(found.greedy_cer)}, WER {percent(found.greedy_wer)}", markup=False
+    )
+    out.print(f"  language model  CER {percent(found.dev_cer)}, WER {percent(found.dev_wer)}", markup=False)
+    if installed:
+        weight, bonus = options["lm_weight"], options["bonus"]
+        out.print(f"written: {options['lm']}, weight {weight}, bonus {bonus}", markup=False)
+        out.print("evaluate and transcribe use it from now on; --decoder greedy does without", markup=False)
+        return
+    words = " ".join(f"--decoder-option {name}={value}" for name, value in options.items())
+    out.print(f"give evaluate and transcribe: --decoder beam {words}", markup=False)
+
+
+def show_trained(result: "TrainResult", prepared: Path) -> None:
+    """Print what training reached, and what to do next."""
+    from mms_adapt.reports import minutes, percent
+
+    out = console()
+    took = f"{result.steps} steps, {minutes(result.seconds_s)}"
+    out.print(f"best dev CER {percent(result.best_dev_cer)} after {took}", markup=False)
+    out.print(f"written: {result.folder}", markup=False)
+    out.print(f"next: mms-adapt evaluate {result.folder} {prepared} --split test", markup=False)
+
+
+def show_score(score: "Score", *, split: str, examples: int) -> None:
+    """Print the headline, what to keep in mind, and some transcripts beside their references."""
+    from rich.text import Text
+
+    from mms_adapt.reports import explain, percent, span
+
+    out = console()
+    figures = f"{score.utterances} utterances, {score.words} words, {score.characters} characters"
+    out.print(f"{split} set: {figures}", markup=False)
+    for name, rate, interval in (
+        ("word error rate", score.wer, score.wer_interval),
+        ("character error rate", score.cer, score.cer_interval),
+    ):
+        out.print(Text.assemble(f"  {name:21}", (percent(rate), "bold"), f"  ({span(interval)})"))
+    for mark in score.marks:
+        out.print(f"note: {mark}: {explain(mark)}", markup=False)
+    step = max(1, len(score.per_utterance) // max(1, examples))
+    for one in score.per_utterance[::step][:examples]:
+        out.print(f"  said   {one.reference}\n  wrote  {one.hypothesis}\n", markup=False)
+
+
+def write_hypotheses(
+    audio: Sequence[Path], hypotheses: "Sequence[Hypothesis]", writer: ModuleType, out: Path | None
+) -> None:
+    """Print hypotheses, or write one file a recording into `out`.
+
+    Raises:
+        OptionError: Two recordings would be written to the same file.
+    """
+    if out is None:
+        one_each = getattr(writer, "ONE_RECORDING", False)
+        for group in [[one] for one in hypotheses] if one_each else [list(hypotheses)]:
+            typer.echo(writer.render(group), nl=False)
+        return
+    paths = [out / f"{path.stem}{writer.SUFFIX}" for path in audio]
+    if len(set(paths)) < len(paths):
+        twice = next(path for path in paths if paths.count(path) > 1)
+        raise OptionError(f"--out {out}: two recordings would both become {twice.name}; rename one of them")
+    out.mkdir(parents=True, exist_ok=True)
+    for path, hypothesis in zip(paths, hypotheses, strict=True):
+        path.write_text(writer.render([hypothesis]), encoding="utf-8")
+        typer.echo(f"written: {path}")
+
+
+def check_add_to(document: Path, audio: Sequence[Path], out: Path | None) -> None:
+    """Make sure that a document can be added to before anything is transcribed.
+
+    Raises:
+        OptionError: If there is not one recording, no other folder to write to, or no such document.
+    """
+    if len(audio) != 1:
+        raise OptionError(f"--add-to takes one recording, and {len(audio)} are given; run it once for each")
+    if out is None or (out / document.name).resolve() == document.resolve():
+        raise OptionError(f"--add-to leaves {document} as it is: name another folder for the copy with --out")
+    if not document.is_file():
+        raise OptionError(f"--add-to {document}: there is no such ELAN document")
+
+
+def write_into(document: Path, hypothesis: "Hypothesis", out: Path) -> None:
+    """Write a copy of an ELAN document with what was recognised in two more tiers."""
+    from mms_adapt import files
+    from mms_adapt.writers import elan
+
+    whole = elan.into(document.read_bytes(), hypothesis, name=str(document))
+    files.write(out / document.name, whole)
+    typer.echo(f"written: {out / document.name}")

@@ -1,0 +1,209 @@
+"""The command line: every documented command parses; bad input gives one message and an exit code."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mms_adapt.cli import main
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = [
+    *("prepare", "inspect", "withdraw", "train", "learning-curve", "lm", "tune"),
+    *("evaluate", "compare", "transcribe"),
+]
+
+
+class Ran:
+    """Exit code and output of one call."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], *words: object) -> None:
+        with pytest.raises(SystemExit) as stopped:
+            main([str(word) for word in words])
+        captured = capsys.readouterr()
+        self.code = stopped.value.code or 0
+        self.out, self.err = captured.out, captured.err
+
+    @property
+    def errors(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("error: ")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_tells_options_and_gives_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    ran = Ran(capsys, command, "--help")
+    assert ran.code == 0
+    assert f"Example: mms-adapt {command}" in re.sub(r"\s+", " ", ran.out)
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    ran = Ran(capsys, "--help")
+    assert ran.code == 0
+    assert all(command in ran.out for command in COMMANDS)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    import mms_adapt
+
+    assert Ran(capsys, "--version").out == f"mms-adapt {mms_adapt.__version__}\n"
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from mms_adapt.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = 'torch transformers datasets evaluate librosa soundfile numpy jiwer'.split()\n"
+        "print('HEAVY', *sorted(set(heavy) & set(sys.modules)))\n"
+    )
+    fastest_s = float("inf")
+    for _ in range(5):
+        before = os.times()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        after = os.times()
+        assert done.stdout.splitlines()[-1].strip() == "HEAVY"
+        cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
+        fastest_s = min(fastest_s, cpu_s)
+    assert fastest_s < 0.3, "time of the processor, so that a busy machine does not count"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tiers"], "'tiers': write KEY=VALUE"),
+        (["=A_*"], "'=A_*': write KEY=VALUE"),
+        (["tiers=A_*", "tiers=B_*"], "tiers comes twice"),
+        (["tiers=A_*"], "'tiers': layout spans has no such"),
+    ],
+)
+def test_options_of_a_layout(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "utterances.jsonl").touch()
+    options = [part for word in words for part in ("--corpus-option", word)]
+    ran = Ran(capsys, "prepare", tmp_path, "--target-lang", "xho", "--out", tmp_path / "out", *options)
+    assert (ran.code, len(ran.errors)) == (2, 1) and message in ran.err
+
+
+def documented_commands() -> list[tuple[str, list[str]]]:
+    found = []
+    for path in DOCUMENTS:
+        for block in re.findall(r"```\w*\n(.*?)```", path.read_text(encoding="utf-8"), re.S):
+            for line in block.splitlines():
+                if line.startswith("mms-adapt "):
+                    found.append((f"{path.name}: {line}", shlex.split(line)[1:]))
+    return found
+
+
+@pytest.mark.parametrize(("line", "words"), documented_commands(), ids=lambda value: str(value)[:60])
+def test_every_documented_command_parses(line: str, words: list[str]) -> None:
+    import typer
+
+    from mms_adapt.cli import app
+
+    if words[0].startswith("-"):
+        return
+    command = typer.main.get_command(app).commands[words[0]]  # type: ignore[attr-defined]
+    assert command.make_context(words[0], words[1:], resilient_parsing=False) is not None
+
+
+def test_the_documents_show_every_command() -> None:
+    shown = {words[0] for _, words in documented_commands()}
+    assert set(COMMANDS) <= shown
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["prepare", "nowhere", "--target-lang", "mdw", "--out", "out"], 1, "nowhere"),
+        (["prepare", ".", "--target-lang", "mdw", "--out", "out"], 1, "utterances.jsonl"),
+        (["prepare", "corpus", "--target-lang", "de", "--out", "out"], 1, "deu"),
+        (["prepare", "corpus", "--target-lang", "../x", "--out", "out"], 1, "../x"),
+        (["prepare", "corpus", "--target-lang", "xho", "--out", "o", "--normaliser", "basik"], None, "basic"),
+        (["prepare", "corpus", "--target-lang", "xho", "--out", "o", "--corpus", "spam"], None, "spans"),
+        (["prepare", "corpus", "--target-lang", "xho", "--out", "o", "--split", "spkr"], None, "speaker"),
+        (["train", "nowhere", "--out", "out"], 1, "nowhere"),
+        (["train", "nowhere", "--out", "out", "--adapter-layers", "some"], 2, "some"),
+        (["evaluate", "nowhere", "nowhere"], 1, "nowhere"),
+        (["transcribe", "clip.wav"], 2, "--target-lang"),
+        (["transcribe", "clip.wav", "--target-lang", "xho", "--registry", "nowhere"], 1, "nowhere"),
+        (["transcribe", "clip.wav", "--target-lang", "../../x"], 1, "../../x"),
+        (["transcribe", "clip.wav", "--target-lang", "xho", "--format", "doc"], None, "json"),
+    ],
+    ids=lambda value: " ".join(value)[:70] if isinstance(value, list) else None,
+)
+def test_bad_input_gives_one_message(
+    words: list[str],
+    code: int | None,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "utterances.jsonl").write_text("", encoding="utf-8")
+    ran = Ran(capsys, *words)
+    assert ran.code in ({1, 2} if code is None else {code})
+    assert len(ran.errors) == 1, ran.err
+    assert says in ran.err
+    assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize(
+    "words", [["prepare"], ["train", "x"], ["trian"], ["evaluate", "a", "b", "--jsn", "x"]]
+)
+def test_wrong_usage_exits_with_two(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    ran = Ran(capsys, *words)
+    assert ran.code == 2
+    assert "Traceback" not in ran.err
+
+
+def test_stopping_a_command_exits_with_130(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import sys as system
+
+    import mms_adapt.prepare  # noqa: F401
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(system.modules["mms_adapt.prepare"], "prepare", stop)
+    ran = Ran(capsys, "prepare", tmp_path, "--target-lang", "mdw", "--out", tmp_path / "out")
+    assert ran.code == 130
+    assert ran.errors == ["error: stopped; run the same command again to go on"]
+
+
+def make(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", "-n", *words],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_make_train_takes_its_language_from_the_command_line_only() -> None:
+    said = make("train", LANG="en_US.UTF-8")
+    assert "which language" in said.stdout + said.stderr
+    assert "en_US" not in said.stdout
+    said = make("train", "LANG=mdw", "SOURCE=there", LANG="de_DE.UTF-8")
+    assert '"there" --target-lang "mdw" --out "prepared/mdw"' in said.stdout
+    assert "train" in said.stdout and "evaluate" in said.stdout and "de_DE" not in said.stdout
+    said = make("train", "LANG=mdw", "DATA=elsewhere")
+    assert 'mms-adapt train "elsewhere" --out "adapters/mdw"' in said.stdout
+
+
+def test_make_help_lists_the_targets() -> None:
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in ("help", "setup", "demo", "train", "test", "check", "bench", "notebooks"):
+        assert f"make {target} " in done.stdout

@@ -1,0 +1,181 @@
+"""Audio to text with one adapter: files and arrays, one and many, short and long, and what cannot work."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import tiny
+
+import mms_adapt
+from mms_adapt import backbone, plugins, registry, scoring
+from mms_adapt.cli import main
+from mms_adapt.decoders import Hypothesis
+from mms_adapt.errors import (
+    AdapterError,
+    AdapterMismatchError,
+    AudioError,
+    BackboneError,
+    LanguageError,
+    OptionError,
+    RegistryError,
+)
+from mms_adapt.transcribe import TranscribeOptions, Transcriber, transcribe
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry with an adapter that can spell a little."""
+    folder = tmp_path_factory.mktemp("trained")
+    base = backbone.load(tiny.backbone(folder / "base", seed=1), device="cpu")
+    tiny.fitted(base, folder / "adapters" / "mdw")
+    return folder / "adapters"
+
+
+@pytest.fixture(scope="module")
+def transcriber(trained: Path) -> Transcriber:
+    return Transcriber.load(trained / "mdw", options=TranscribeOptions(device="cpu"))
+
+
+WAVES = [
+    tiny.speech("abc dab", 1),
+    tiny.speech("b", 2),
+    tiny.speech("cab bad cad dab", 3),
+    tiny.speech("da ba", 4),
+]
+
+
+def test_it_writes_what_was_said(transcriber: Transcriber) -> None:
+    sentences = [tiny.sentence(seed) for seed in range(500, 540)]
+    spelt = transcriber.waveforms([tiny.speech(one, seed) for seed, one in enumerate(sentences)])
+    assert (
+        scoring.score(sentences, [one.text for one in spelt], bootstrap=0).cer < 0.75
+    )  # at random it is above 1
+    found = transcriber.waveforms(WAVES)
+    assert set("".join(one.text for one in found)) <= set(tiny.LETTERS + " ")
+    assert all(one.target_lang == "mdw" and one.adapter == transcriber.version for one in found)
+    assert [one.duration_s for one in found] == [len(one) / 16_000 for one in WAVES]
+
+
+def test_a_batch_equals_one_by_one_in_any_order(transcriber: Transcriber) -> None:
+    together = [one.text for one in transcriber.waveforms(WAVES)]
+    assert together == [transcriber.waveforms([one])[0].text for one in WAVES]
+    assert together[::-1] == [one.text for one in transcriber.waveforms(WAVES[::-1])]
+
+
+def test_files_arrays_and_lists(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, WAVES[0], 16_000, subtype="FLOAT")
+    options: dict[str, Any] = {"registry": trained, "target_lang": "mdw", "device": "cpu"}
+    one = transcribe(path, **options)
+    assert one.recording == str(path) and one.text == transcribe(WAVES[0], **options).text
+    several = transcribe([path, WAVES[2], str(path)], **options)
+    assert [found.text for found in several] == [one.text, transcribe(WAVES[2], **options).text, one.text]
+    assert transcribe([], **options) == []
+    assert transcribe(path, adapter=trained / "mdw", device="cpu").text == one.text
+    assert mms_adapt.transcribe(path, **options).adapter == one.adapter
+    told: list[tuple[str, int, int]] = []
+    transcribe([path, path], progress=lambda *words: told.append(words), **options)
+    assert told[-1] == ("transcribe", 2, 2)
+
+
+def test_silence_and_what_is_too_short_are_empty(transcriber: Transcriber) -> None:
+    found = transcriber.waveforms(
+        [np.zeros(16_000, np.float32), WAVES[0][:399], np.zeros(0, np.float32), WAVES[0]]
+    )
+    assert [one.text for one in found[:3]] == ["", "", ""] and found[3].text
+
+
+def test_a_long_recording_goes_through_in_windows(trained: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pieces = [tiny.speech(tiny.sentence(seed), seed) for seed in range(30)]
+    pause = (0.003 * rng.standard_normal(8_000)).astype(np.float32)
+    whole = np.concatenate([part for piece in pieces for part in (piece, pause)])
+    assert len(whole) > 40 * 16_000
+    path = tmp_path / "long.wav"
+    soundfile.write(path, whole, 16_000, subtype="FLOAT")
+    load = {"adapter": trained / "mdw", "device": "cpu"}
+    at_once = transcribe(whole, window_s=600, **load)
+    told: list[tuple[str, int, int]] = []
+    windowed = transcribe(path, window_s=15, overlap_s=4, progress=lambda *words: told.append(words), **load)
+    assert windowed.text and windowed.duration_s == pytest.approx(len(whole) / 16_000)
+    common = scoring.score([at_once.text], [windowed.text], bootstrap=0).cer
+    assert common < 0.1, "windows may differ at their seams, no more"
+    times = [one.start_s for one in windowed.words]
+    assert times == sorted(times) and times[-1] < windowed.duration_s
+    assert told and told[-1][1] == told[-1][2]
+
+
+def test_what_cannot_work_is_told(trained: Path, tmp_path: Path) -> None:
+    adapter = trained / "mdw"
+    with pytest.raises(OptionError, match="which adapter"):
+        transcribe(WAVES[0])
+    with pytest.raises(OptionError, match="unknown options windows"):
+        transcribe(WAVES[0], adapter=adapter, windows=3)
+    with pytest.raises(RegistryError, match="did you mean mdw"):
+        transcribe(WAVES[0], target_lang="mdy", registry=trained)
+    with pytest.raises(LanguageError):
+        transcribe(WAVES[0], target_lang="../mdw", registry=trained)
+    with pytest.raises(AdapterError, match="no such adapter folder"):
+        transcribe(WAVES[0], adapter=tmp_path / "nowhere")
+    with pytest.raises(AudioError, match="nowhere"):
+        transcribe(tmp_path / "nowhere.wav", adapter=adapter, device="cpu")
+    with pytest.raises(AudioError, match="not finite"):
+        transcribe(np.full(16_000, np.nan, np.float32), adapter=adapter, device="cpu")
+    with pytest.raises(BackboneError, match="no such folder"):
+        transcribe(WAVES[0], adapter=adapter, backbone="nowhere", device="cpu")
+    other = tiny.backbone(tmp_path / "other", seed=2)
+    with pytest.raises(AdapterMismatchError, match="give the backbone that it was trained on"):
+        transcribe(WAVES[0], adapter=adapter, backbone=str(other), device="cpu")
+    with pytest.raises(OptionError, match="beem"):
+        transcribe(WAVES[0], adapter=adapter, decoder="beem", device="cpu")
+    with pytest.raises(OptionError, match="device"):
+        transcribe(WAVES[0], adapter=adapter, device="tpu")
+
+
+def test_a_model_that_gives_no_numbers_is_an_error_not_a_text(
+    transcriber: Transcriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = transcriber.backbone.logits
+    monkeypatch.setattr(transcriber.backbone, "logits", lambda hidden: real(hidden) * np.nan)
+    with pytest.raises(BackboneError, match="not finite"):
+        transcriber.waveforms(WAVES)
+
+
+def test_a_published_adapter_transcribes(trained: Path, tmp_path: Path) -> None:
+    registry.publish(trained / "mdw", tmp_path / "registry", "first")
+    one = transcribe(WAVES[0], target_lang="mdw", registry=tmp_path / "registry", device="cpu")
+    assert one.text == transcribe(WAVES[0], target_lang="mdw", registry=trained, device="cpu").text
+
+
+def test_into_a_copy_of_an_elan_document(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip, document = tmp_path / "clip.wav", tmp_path / "clip.eaf"
+    soundfile.write(clip, tiny.speech("abc dab", 1), 16_000)
+    empty = plugins.load("writers", "elan").into
+    made = plugins.load("writers", "elan").render([Hypothesis("old", recording="clip.wav")])
+    document.write_text(made.replace('"mms-adapt', '"mine'), encoding="utf-8")
+    before = document.read_bytes()
+    common = ["transcribe", str(clip), "--target-lang", "mdw", "--registry", str(trained), "--quiet"]
+
+    def run(*words: str) -> int:
+        with pytest.raises(SystemExit) as stopped:
+            main([*common, *words])
+        return int(stopped.value.code or 0)
+
+    assert run("--add-to", str(document), "--out", str(tmp_path / "drafts")) == 0
+    assert document.read_bytes() == before
+    expected = transcribe(clip, target_lang="mdw", registry=trained)
+    assert (tmp_path / "drafts" / "clip.eaf").read_bytes() == empty(before, expected)
+    assert expected.text.split()[0] in (tmp_path / "drafts" / "clip.eaf").read_text(encoding="utf-8")
+    for words, says in (
+        (["--add-to", str(document)], "name another folder"),
+        (["--add-to", str(document), "--out", str(tmp_path)], "name another folder"),
+        (["--add-to", "gone.eaf", "--out", "drafts"], "no such ELAN document"),
+        ([str(clip), "--add-to", str(document), "--out", "drafts"], "takes one recording"),
+    ):
+        capsys.readouterr()
+        assert run(*words) == 2
+        assert says in capsys.readouterr().err
