@@ -65,7 +65,9 @@ def train(arguments: argparse.Namespace) -> int:
     if arguments.start is not None:
         training.begin_from(arguments.start)
     print(json.dumps(asdict(training.options)), flush=True)
-    finished = training.run(arguments.checkpoint, stop_after_s=60 * arguments.stop_after)
+    finished = training.run(
+        arguments.checkpoint, stop_after_s=60 * arguments.stop_after, score_s=60 * arguments.score_every
+    )
     print(training.scores())
     scores = [asdict(one) | {"cer": one.cer, "per": one.per} for one in training.found]
     record = {"scores": scores, "state": asdict(training.state), "options": asdict(training.options)}
@@ -118,10 +120,11 @@ def main() -> int:
     one.add_argument("folder", type=Path, help="what pack wrote")
     one.add_argument("--checkpoint", type=Path, required=True)
     one.add_argument(
-        "--start", type=Path, help="checkpoint of a finished training whose weights are the start"
+        "--start", type=Path, help="finished checkpoint, or exported folder, whose weights are the start"
     )
     one.add_argument("--minutes", type=float, default=14.0, help="of the whole training")
     one.add_argument("--stop-after", type=float, default=1e9, metavar="MINUTES", help="of this call")
+    one.add_argument("--score-every", type=float, default=1e9, metavar="MINUTES", help="on what is held out")
     one.add_argument("--synthetic", type=int, default=28000, help="synthetic sentences")
     one.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="another option's value"

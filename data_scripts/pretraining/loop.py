@@ -5,6 +5,7 @@ In: the sound and options. Out: a checkpoint. It does not know: files of corpora
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import Wav2Vec2ForCTC
 
 from .augment import FirstTargets, Strength, gather, spoil
 from .feed import Plan, batches
@@ -42,7 +44,8 @@ class Options:
         first_steps: Steps in which only the convolutions are trained, to give log-mel and pitch.
         middle: Layer behind which phones are asked for too.
         synthetic_share: Share of synthetic speech in the time heard.
-        frozen_first: Leave the convolutions as they are, for a second training of a finished model.
+        frozen_from: Share of the time from which on the convolutions stay as they are, which makes steps
+            quicker; 1 for never.
         seed: Start of all random numbers.
         weights: Of the losses.
         strength: Of the augmentation.
@@ -62,7 +65,7 @@ class Options:
     first_steps: int = 500
     middle: int = 8
     synthetic_share: float = 0.25
-    frozen_first: bool = False
+    frozen_from: float = 1.0
     seed: int = 0
     weights: Weights = field(default_factory=Weights)
     strength: Strength = field(default_factory=Strength)
@@ -89,9 +92,8 @@ class Training:
         self.model = Pretraining(config, len(sound.phones), middle=options.middle).to(device)
         self.targets = FirstTargets().to(device)
         self.samples = torch.from_numpy(sound.samples).to(device)
-        still = ("adapter_layer", *(("feature_extractor", "first_head") if options.frozen_first else ()))
         for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(not any(part in name for part in still))
+            parameter.requires_grad_("adapter_layer" not in name)
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
         decayed = [p for p in self.trained if p.dim() > 1]
         others = [p for p in self.trained if p.dim() <= 1]
@@ -106,19 +108,39 @@ class Training:
         )
         self.state = _State()
 
-    def begin_from(self, checkpoint: Path) -> None:
-        """Take the weights of a finished training as the start of another one."""
-        saved = torch.load(checkpoint, map_location=self.device, weights_only=True)
-        self._check(checkpoint, saved)
-        self.model.load_state_dict(saved["model"])
+    def begin_from(self, finished: Path) -> None:
+        """Take the weights of a finished training as the start of another one.
 
-    def run(self, checkpoint: Path, *, stop_after_s: float = math.inf, report_s: float = 15.0) -> bool:
+        Args:
+            finished: A checkpoint, or the folder that `export` made of one; that holds no heads for phones,
+                which begin anew.
+        """
+        if not finished.is_dir():
+            saved = torch.load(finished, map_location=self.device, weights_only=True)
+            self._check(finished, saved)
+            self.model.load_state_dict(saved["model"])
+            return
+        vocab = json.loads((finished / "vocab.json").read_text(encoding="utf-8"))["mul"]
+        if tuple(sorted(vocab, key=vocab.__getitem__)) != self.sound.characters:
+            raise ValueError(f"{finished} has another character vocabulary: give another folder")
+        stock = Wav2Vec2ForCTC.from_pretrained(finished, dtype=torch.float32, local_files_only=True)
+        self.model.stock.load_state_dict(stock.state_dict())
+
+    def run(
+        self,
+        checkpoint: Path,
+        *,
+        stop_after_s: float = math.inf,
+        report_s: float = 15.0,
+        score_s: float = math.inf,
+    ) -> bool:
         """Train until the time is up, or for this call's share of it.
 
         Args:
             checkpoint: Gone on from where it exists; written every two minutes and at the end.
             stop_after_s: Seconds of this call.
             report_s: Seconds between lines of progress.
+            score_s: Seconds between looks at what was held out, which count as no time of training.
 
         Returns:
             Whether the training is finished.
@@ -134,7 +156,7 @@ class Training:
             fastest=options.strength.fastest,
             shares=_shares(options.synthetic_share),
         )
-        began = last = saved = time.monotonic()
+        began = last = saved = scored = time.monotonic()
         base_s, parts, steps, heard_s = state.elapsed_s, [], 0, 0.0
         self.model.train()
         while (done := state.elapsed_s / (60 * options.minutes)) < 1:
@@ -151,6 +173,10 @@ class Training:
                     self._report(parts, steps, heard_s, now - last, done)
                     state.heard_s += heard_s
                     last, parts, steps, heard_s = now, [], 0, 0.0
+                if now - scored > score_s:
+                    print(self.scores().splitlines()[-2], flush=True)
+                    scored = time.monotonic()
+                    began, last = began + scored - now, last + scored - now
                 if now - saved > 120:
                     self._save(checkpoint)
                     saved = now
@@ -167,21 +193,26 @@ class Training:
         rate = options.learning_rate * min(1.0, done / options.warm_up, 0.5 + 0.5 * math.cos(math.pi * done))
         for group in self.optimiser.param_groups:
             group["lr"] = max(rate, 1e-3 * options.learning_rate) if not first_only else options.learning_rate
+        frozen = done >= options.frozen_from
+        if frozen:
+            for module in (self.model.stock.wav2vec2.feature_extractor, self.model.first_head):
+                module.requires_grad_(False)
         waves, counts = self._hear(batch)
         frame_counts = (counts - 400).div(
             320, rounding_mode="floor"
         ) + 1  # exact for these kernels and strides
-        targets, normal = self.targets(waves), normalise(waves, counts)
+        targets = None if frozen else self.targets(waves)
+        normal = normalise(waves, counts)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            if first_only:
+            if first_only and targets is not None:
                 first = self.model.convolve(normal)
                 parts = torch.stack([self._first_loss(first, targets, frame_counts)])
                 loss = parts[0]
             else:
                 masked = None
                 if done >= options.masked_from:
-                    width = targets.shape[1]
-                    masked = hidden_frames(frame_counts, width, options.hidden_share, options.hidden_longest)
+                    share, longest = options.hidden_share, options.hidden_longest
+                    masked = hidden_frames(frame_counts, batch.frames, share, longest)
                 out = self.model(normal, frame_counts, masked=masked, dropout=options.dropout)
                 logits = (
                     self.model.stock.lm_head(out.last),
@@ -215,7 +246,7 @@ class Training:
     def _losses(
         self,
         first: Tensor,
-        targets: Tensor,
+        targets: Tensor | None,
         frame_counts: Tensor,
         logits: tuple[Tensor, Tensor, Tensor],
         batch: Plan,
@@ -230,12 +261,12 @@ class Training:
         zero = torch.zeros((), device=self.device)
         apart = zero
         if views == 2 and weights.agreement:
-            real = torch.arange(targets.shape[1], device=self.device) < frame_counts[:, None]
+            real = torch.arange(batch.frames, device=self.device) < frame_counts[:, None]
             label_count = sum(map(len, said))
             spelt = torch.tensor([len(row) > 0 for row in spelled], device=self.device)
             apart = 0.5 * agreement(phones, real, label_count)
             apart = apart + 0.5 * agreement(characters, real & spelt[:, None], label_count)
-        first_loss = self._first_loss(first, targets, frame_counts)
+        first_loss = zero if targets is None else self._first_loss(first, targets, frame_counts)
         values = [*parts, apart, first_loss]
         factors = [weights.characters, weights.phones, weights.middle, weights.agreement, weights.first]
         loss = sum((f * v for f, v in zip(factors, values, strict=True)), zero)
