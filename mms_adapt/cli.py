@@ -75,6 +75,9 @@ def prepare(
     seed: Annotated[int | None, typer.Option(help="Another number, another split.")] = None,
     train_minutes: Annotated[float | None, typer.Option(help="Use this much of the training speech.")] = None,
     max_utterance_s: Annotated[float | None, typer.Option(help="Leave out longer utterances.")] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="What the source is under, where neither it nor ledger.csv says.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing folder.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -99,6 +102,7 @@ def prepare(
             split=SplitOptions(mode=split, **given(dev_share=dev_share, test_share=test_share, seed=seed)),
             quality=QualityOptions(**given(max_utterance_s=max_utterance_s)),
             train_minutes=train_minutes,
+            licence=licence,
             overwrite=overwrite,
             progress=progress,
         )

@@ -50,6 +50,7 @@ def prepare(
     quality: QualityOptions | None = None,
     orthography: Orthography | None = None,
     train_minutes: float | None = None,
+    licence: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Prepared:
@@ -67,6 +68,7 @@ def prepare(
         quality: What an utterance must be like.
         orthography: Graphemes of more than one character.
         train_minutes: Use only so much of the training speech. Less of it is always part of more.
+        licence: What the whole source is under, in words; its own words and ledger.csv go before.
         overwrite: Replace an existing folder.
         progress: Called with (stage, done, total, note).
 
@@ -79,8 +81,8 @@ def prepare(
         SplitError: If the utterances cannot be divided.
     """
     rule = text.get(normaliser, target_lang=language.parse(target_lang))
-    recipe = _Recipe(Path(source), rule, orthography or Orthography(), split or SplitOptions(),
-                     quality or QualityOptions(), train_minutes, dict(corpus_options or {}))  # fmt: skip
+    recipe = _Recipe(Path(source), rule, orthography or Orthography(), split or SplitOptions(), quality or
+                     QualityOptions(), train_minutes, licence, dict(corpus_options or {}))  # fmt: skip
     recipe = replace(recipe, opened=corpora.opened(recipe.source, corpus, progress=progress))
     layout, reader = corpora.find(recipe.opened, corpus)
     corpora.check_options(layout, reader, recipe.corpus)
@@ -107,6 +109,7 @@ class _Recipe:
     split: SplitOptions
     quality: QualityOptions
     train_minutes: float | None
+    licence: str | None
     corpus: Mapping[str, str]
     opened: Path = Path()
 
@@ -129,7 +132,8 @@ class _Recipe:
         )
         root = self._root(gathered.root.resolve(), out)
         rules, withdrawn = ledger.read(root), prepared.withdrawn_from(out)
-        rows, refused = ledger.apply(gathered.utterances, rules, withdrawn)
+        found = (replace(one, licence=one.licence or self.licence) for one in gathered.utterances)
+        rows, refused = ledger.apply(found, rules, withdrawn)
         if not rows:
             first = refused[0]
             raise CorpusError(
@@ -178,6 +182,7 @@ class _Recipe:
             "split": asdict(self.split),
             "quality": asdict(self.quality),
             "train_minutes": self.train_minutes,
+            "licence": self.licence,
             "mms_adapt": __version__,
         }
 

@@ -92,6 +92,15 @@ def test_options_of_the_layout_are_checked(source: Path, tmp_path: Path) -> None
     assert make(source, tmp_path / "out", corpus_options={}).options["corpus"] == {}
 
 
+def test_a_licence_for_all_holds_where_nothing_else_is_said(make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    source = make_corpus([*rows(20, licence="CC0"), *rows(40)[20:]], seconds=0.6)
+    (source / "ledger.csv").write_text("speaker,licence\ns1,mine\n", encoding="utf-8")
+    made = make(source, tmp_path / "out", licence="CC-BY-4.0")
+    licences = {one.id: one.licence for name in PARTS for one in made.utterances(name)}
+    assert (licences["u000"], licences["u001"], licences["u020"]) == ("CC0", "mine", "CC-BY-4.0")
+    assert (made.licence, made.options["licence"]) == ("CC-BY-4.0; CC0; mine", "CC-BY-4.0")
+
+
 def test_what_is_loaded_is_what_was_made(source: Path, tmp_path: Path) -> None:
     made = make(source, tmp_path / "out", orthography=Orthography(("ch",)))
     loaded = Prepared.load(tmp_path / "out")
