@@ -1,14 +1,20 @@
 """What hangs together, and which speakers can make a part of their own.
 
-In: labels and seconds by place. Out: groups and divisions of places. It does not know utterances, files or
-what the labels mean; `mms_adapt.splits` does.
+In: labels and seconds by place, as arrays. Out: groups and divisions of places. It does not know utterances,
+files or what the labels mean; `mms_adapt.splits` does.
 """
 
 import hashlib
 import math
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[Any]  # whole numbers
+Seconds = NDArray[np.float64]
 
 _DRAWS = 32
 _ENOUGH = 0.8  # of the target: then no more content is taken from the others
@@ -19,7 +25,7 @@ _VOICES, _TAKEN, _LOSS = 0.8, 1.0, 5.0  # what weighs against a right size
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """A part of its own, and what both sides cannot have.
+    """A part of its own, and what both sides cannot have: masks by place, `(places,)`.
 
     Attributes:
         inside: Places in the part.
@@ -27,9 +33,9 @@ class Division:
         lost_outside: Places of the other speakers that are left out, since the part keeps that content.
     """
 
-    inside: frozenset[int]
-    lost_inside: frozenset[int]
-    lost_outside: frozenset[int]
+    inside: NDArray[np.bool_]
+    lost_inside: NDArray[np.bool_]
+    lost_outside: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +55,30 @@ class Bounds:
     lost_s: float
 
 
-def connected(labels: Sequence[Iterable[Hashable]]) -> list[list[int]]:
-    """Group places that share a label, directly or through others.
+def connected(*kinds: Numbers) -> Numbers:
+    """Group places that share a label of a kind, directly or through others.
 
-    >>> connected([["a"], ["b"], ["a", "c"], ["c"]])
-    [[0, 2, 3], [1]]
+    Args:
+        kinds: A label for every place, `(places,)`; below 0 for none.
+
+    Returns:
+        The number of each place's group, `(places,)`; groups are numbered by their first places.
+
+    >>> connected(np.array([0, 1, 0, 2]), np.array([-1, -1, 5, 5])).tolist()
+    [0, 1, 0, 0]
     """
-    leaders = list(range(len(labels)))
-
-    def leader(place: int) -> int:
-        while leaders[place] != place:
-            leaders[place] = place = leaders[leaders[place]]
-        return place
-
-    first: dict[Hashable, int] = {}
-    for place, own in enumerate(labels):
-        for label in own:
-            one, other = sorted((leader(place), leader(first.setdefault(label, place))))
-            leaders[other] = one
-    groups: dict[int, list[int]] = defaultdict(list)
-    for place in range(len(labels)):
-        groups[leader(place)].append(place)
-    return list(groups.values())
+    labelled = [np.flatnonzero(kind >= 0) for kind in kinds]
+    labels = [np.unique(kind[own], return_inverse=True)[1] for kind, own in zip(kinds, labelled, strict=True)]
+    first = np.arange(len(kinds[0]))  # the first place that is known to hang together with each
+    while True:
+        before = first.copy()
+        for own, label in zip(labelled, labels, strict=True):
+            least = np.full(label.max(initial=-1) + 1, len(first))
+            np.minimum.at(least, label, first[own])
+            first[own] = least[label]
+        first = first[first]
+        if np.array_equal(first, before):
+            return np.unique(first, return_inverse=True)[1]
 
 
 def draw(seed: int, *names: object) -> bytes:
@@ -82,24 +90,27 @@ class Speakers:
     """Speakers with what they say, to find some that make a good part.
 
     Args:
-        units: Places of each speaker, or of speakers who cannot be parted.
-        content: What each place holds; the same number, the same sentence or sound.
-        seconds: How long each place is.
+        units: The number of each place's speaker, or of speakers who cannot be parted, `(places,)`; below 0
+            for those who stay outside.
+        content: What each place holds, `(places,)`; the same number, the same sentence or sound.
+        seconds: How long each place is, `(places,)`.
         names: The units' names, for the draws.
     """
 
-    def __init__(
-        self,
-        units: Sequence[Sequence[int]],
-        content: Sequence[int],
-        seconds: Sequence[float],
-        names: Sequence[str],
-    ) -> None:
+    def __init__(self, units: Numbers, content: Numbers, seconds: Seconds, names: Sequence[str]) -> None:
         self.units, self.content, self.names = units, content, names
         self.total_s = math.fsum(seconds)
-        self.sizes_s = [math.fsum(seconds[place] for place in unit) for unit in units]
-        self.held = [_by_content(unit, content, seconds) for unit in units]
-        self.all = _by_content(range(len(content)), content, seconds)
+        self.all_count, self.all_s = np.bincount(content), np.bincount(content, seconds)
+        own = np.flatnonzero(units >= 0)
+        self.sizes_s: list[float] = np.bincount(units[own], seconds[own], len(names)).tolist()
+        # what each unit holds, how often and how long: rows sorted by unit
+        pairs, at, self.held_count = np.unique(
+            units[own].astype(np.int64) * len(self.all_s) + content[own],
+            return_inverse=True,
+            return_counts=True,
+        )
+        self.held, self.held_s = pairs % max(1, len(self.all_s)), np.bincount(at, seconds[own])
+        self.starts = np.searchsorted(pairs, np.arange(len(names) + 1) * len(self.all_s))
 
     def best(self, bounds: Bounds, seed: int, *, leave: int) -> Division | None:
         """Return one of the divisions of least cost among many drawn ones; None where none is in bounds.
@@ -109,26 +120,26 @@ class Speakers:
             seed: Start of the draws.
             leave: How many units must stay outside.
         """
-        found: list[tuple[float, list[int], frozenset[int]]] = []
+        found: list[tuple[float, list[int]]] = []
         seen: set[frozenset[int]] = set()
         for number in range(_DRAWS):
-            for chosen in self._choices(bounds, seed, number, len(self.units) - leave):
+            for chosen in self._choices(bounds, seed, number, len(self.names) - leave):
                 if frozenset(chosen) not in seen:
                     seen.add(frozenset(chosen))
-                    if (plan := self._cost(chosen, bounds)) is not None:
-                        found.append((plan[0], sorted(chosen), plan[1]))
+                    if math.isfinite(cost := self._cost(chosen, bounds)[0]):
+                        found.append((cost, sorted(chosen)))
         if not found:
             return None
-        lowest = min(cost for cost, *_ in found)
-        good = [one for one in found if one[0] <= lowest + _AS_GOOD]
-        _, units, given = min(good, key=lambda one: draw(seed, *(self.names[unit] for unit in one[1])))
-        return self._division(units, given)
+        lowest = min(cost for cost, _ in found)
+        good = [units for cost, units in found if cost <= lowest + _AS_GOOD]
+        units = min(good, key=lambda one: draw(seed, *(self.names[unit] for unit in one)))
+        return self._division(units, self._cost(units, bounds)[1])
 
     def _choices(self, bounds: Bounds, seed: int, number: int, most: int) -> Iterator[list[int]]:
         """Take units in a drawn order; offer the first few, the target, and each time that half was added."""
         chosen: list[int] = []
         size_s = offered_s = 0.0
-        for unit in sorted(range(len(self.units)), key=lambda one: draw(seed, number, self.names[one])):
+        for unit in sorted(range(len(self.names)), key=lambda one: draw(seed, number, self.names[one])):
             if len(chosen) >= most:
                 break
             if size_s + self.sizes_s[unit] <= bounds.ceiling_s:
@@ -141,30 +152,23 @@ class Speakers:
         if chosen:
             yield chosen
 
-    def _cost(self, chosen: Sequence[int], bounds: Bounds) -> tuple[float, frozenset[int]] | None:
+    def _cost(self, chosen: Sequence[int], bounds: Bounds) -> tuple[float, Numbers]:
         """Return what a choice costs, and the shared content that is given to it: none, or enough of it."""
-        inside: dict[int, tuple[int, float]] = defaultdict(lambda: (0, 0.0))
-        for unit in chosen:
-            for number, (count, long_s) in self.held[unit].items():
-                inside[number] = (inside[number][0] + count, inside[number][1] + long_s)
-        kept_s = lost_s = 0.0
-        shared = []
-        for number, (count, long_s) in inside.items():
-            if count == self.all[number][0]:
-                kept_s += long_s
-            else:
-                lost_s += long_s
-                shared.append((self.all[number][1] / long_s, number, long_s, self.all[number][1] - long_s))
-        plans = [(self._price(chosen, kept_s, lost_s, bounds), frozenset[int]())]
-        given = set()
-        for _, number, long_s, outside_s in sorted(shared):  # the cheapest for the others first
-            if kept_s >= _ENOUGH * bounds.target_s:
-                break
-            given.add(number)
-            kept_s, lost_s = kept_s + long_s, lost_s + outside_s - long_s
-        plans.append((self._price(chosen, kept_s, lost_s, bounds), frozenset(given)))
-        price, given_best = min(plans, key=lambda plan: plan[0])
-        return (price, given_best) if math.isfinite(price) else None
+        rows = np.concatenate([np.arange(self.starts[unit], self.starts[unit + 1]) for unit in chosen])
+        inside, at = np.unique(self.held[rows], return_inverse=True)
+        inside_s = np.bincount(at, self.held_s[rows])
+        whole = np.bincount(at, self.held_count[rows]) == self.all_count[inside]
+        kept_s, lost_s = math.fsum(inside_s[whole]), math.fsum(inside_s[~whole])
+        shared, shared_s = inside[~whole], inside_s[~whole]
+        cheapest = np.argsort(self.all_s[shared] / shared_s, kind="stable")  # for the others
+        shared, shared_s = shared[cheapest], shared_s[cheapest]
+        reached_s = kept_s + np.cumsum(shared_s) - shared_s
+        given = shared[: np.count_nonzero(reached_s < _ENOUGH * bounds.target_s)]
+        given_s = math.fsum(shared_s[: len(given)])
+        taken_s = math.fsum(self.all_s[given]) - given_s
+        none = self._price(chosen, kept_s, lost_s, bounds)
+        some = self._price(chosen, kept_s + given_s, lost_s + taken_s - given_s, bounds)
+        return (none, given[:0]) if none <= some else (some, given)
 
     def _price(self, chosen: Sequence[int], kept_s: float, lost_s: float, bounds: Bounds) -> float:
         """Weigh size, voices inside and left outside, and loss; infinite where out of bounds."""
@@ -175,26 +179,12 @@ class Speakers:
         wrong_size = 2 * math.log(ratio) if ratio > 1 else -math.log(ratio) / 2
         sizes_s = [self.sizes_s[unit] for unit in chosen]
         voices = sum(sizes_s) ** 2 / sum(one**2 for one in sizes_s)
-        taken = len(chosen) / len(self.units)  # what is left has fewer voices to learn from
+        taken = len(chosen) / len(self.names)  # what is left has fewer voices to learn from
         return wrong_size + _VOICES / voices + _TAKEN * taken + _LOSS * lost_s / self.total_s
 
-    def _division(self, units: Sequence[int], given: frozenset[int]) -> Division:
-        chosen = {place for unit in units for place in self.units[unit]}
-        outside = set(range(len(self.content))) - chosen
-        shared = {self.content[place] for place in chosen} & {self.content[place] for place in outside}
-        lost_inside = frozenset(
-            place for place in chosen if self.content[place] in shared and self.content[place] not in given
-        )
-        lost_outside = frozenset(place for place in outside if self.content[place] in given)
-        return Division(frozenset(chosen - lost_inside), lost_inside, lost_outside)
-
-
-def _by_content(
-    places: Iterable[int], content: Sequence[int], seconds: Sequence[float]
-) -> dict[int, tuple[int, float]]:
-    """Return how often and how long each content comes."""
-    held: dict[int, tuple[int, float]] = defaultdict(lambda: (0, 0.0))
-    for place in places:
-        count, long_s = held[content[place]]
-        held[content[place]] = (count + 1, long_s + seconds[place])
-    return dict(held)
+    def _division(self, units: Sequence[int], given: Numbers) -> Division:
+        inside = np.isin(self.units, units)
+        here, there, kept = np.zeros((3, len(self.all_s)), dtype=bool)
+        here[self.content[inside]], there[self.content[~inside]], kept[given] = True, True, True
+        lost_inside = inside & (here & there & ~kept)[self.content]
+        return Division(inside & ~lost_inside, lost_inside, ~inside & kept[self.content])

@@ -18,7 +18,7 @@ from mms_adapt.manifest import Utterance, evenly
 from mms_adapt.ngram import NGram
 from mms_adapt.prepared import Prepared
 from mms_adapt.scoring import score
-from mms_adapt.splits import sentence_key
+from mms_adapt.ties import sentence_key
 from mms_adapt.transcribe import TranscribeOptions, Transcriber
 from mms_adapt.vocab import Vocab
 from mms_adapt.windows import Emissions

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -92,6 +93,7 @@ def evenly(utterances: Sequence[Utterance], minutes: float) -> list[Utterance]:
 _NEEDED = ("id", "recording", "start_s", "end_s", "transcript", "target_lang")
 _LEFT_OUT = ("reason", "detail", "what_to_do")
 _FIELDS = tuple(field.name for field in fields(Utterance))
+_REPEATED = {"target_lang", "speaker", "session", "source_split", "licence"}  # one text for many lines
 _HALF = re.compile(r"[\ud800-\udfff]")
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # control characters, separators of lines
 
@@ -108,18 +110,20 @@ def read(path: str | PathLike[str]) -> Iterator[Utterance]:
     Raises:
         ManifestError: If the file is missing, or a line is not an utterance; it names the line.
     """
-    seen: dict[str, int] = {}
+    seen: set[str] = set()
     for number, line in _lines(Path(path)):
         try:
             utterance = _utterance(_object(line))
         except ValueError as error:
             raise ManifestError(f"{path}:{number}: {error}") from error
-        first = seen.setdefault(utterance.id, number)
-        if first != number:
+        if utterance.id in seen:
+            before = ((place, _utterance(_object(one))) for place, one in _lines(Path(path)))
+            first = next(place for place, one in before if one.id == utterance.id)
             raise ManifestError(
                 f"{path}:{number}: the id {shown(utterance.id)} stands in line {first} already; "
                 "give every utterance its own"
             )
+        seen.add(utterance.id)
         yield utterance
 
 
@@ -267,4 +271,5 @@ def _value(name: str, value: Any) -> Any:
         raise ValueError(f"{name} is {shown(json.dumps(value))}: give text in quotation marks")
     if name in ("transcript", "reference"):
         return value
-    return value.strip() or (None if name not in _NEEDED else "")
+    value = value.strip() or (None if name not in _NEEDED else "")
+    return sys.intern(value) if value and name in _REPEATED else value

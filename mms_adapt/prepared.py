@@ -16,13 +16,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from mms_adapt import language, ledger, manifest, text, vocab
+from mms_adapt import language, ledger, manifest, marks, text, vocab
 from mms_adapt.disjoint import draw
 from mms_adapt.errors import CorpusError, MmsAdaptError, OptionError, PreparedError, SplitError
 from mms_adapt.ledger import Ledger, pseudonym, shares
 from mms_adapt.manifest import Quarantined, Utterance
 from mms_adapt.orthography import Orthography
-from mms_adapt.splits import PARTS, marks_of, part_sha256
+from mms_adapt.splits import PARTS, part_sha256
 from mms_adapt.vocab import Vocab
 
 FORMAT = 1
@@ -253,7 +253,7 @@ def _record(data: Prepared, parts: Mapping[str, Sequence[Utterance]]) -> dict[st
     record: dict[str, Any] = json.loads((data.folder / RECORD).read_text(encoding="utf-8"))
     made_anew = ("utterances", "duration_s", "speakers", "unseen_characters")
     record["counts"] = {name: one for name, one in data.counts.items() if name not in made_anew}
-    record["marks"] = list(marks_of(parts, leaked="source_split_leaked" in data.marks))
+    record["marks"] = list(marks.of_parts(parts, leaked="source_split_leaked" in data.marks))
     return record
 
 

@@ -22,17 +22,21 @@ import hashlib
 import json
 import math
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from mms_adapt import disjoint
+import numpy as np
+from numpy.typing import NDArray
+
+from mms_adapt import disjoint, marks, ties
 from mms_adapt.disjoint import Bounds
 from mms_adapt.errors import OptionError, SplitError
 from mms_adapt.manifest import Quarantined, Utterance
+from mms_adapt.ties import Numbers, Ties
 
+Places = NDArray[np.intp]
 PARTS = ("train", "dev", "test")
 MODES = ("auto", "speaker", "sentence", "source")
 _SOURCE_PARTS = {"train": r"(train|trn)", "dev": r"(dev|val|tune)", "test": r"(test|tst|eval)"}
@@ -40,6 +44,8 @@ _SMALLEST_S = 300.0  # a part by speakers may fall short of its share, to half o
 _MOST_SHARE, _MOST_LOST = 2.0, 0.15
 _NEAR = 0.98  # of a share: then no more sentences are drawn, or short ones would fill the rest
 
+_NO_PART = "no_source_split"
+_PLACES = (*PARTS, *(f"{kind}_in_{part}" for kind in ("sentence", "sound") for part in PARTS), _NO_PART)
 WHAT_TO_DO = {
     "sentence": "nothing: the same sentence would else be learnt and tested",
     "sound": "nothing: the same sound would else be learnt and tested",
@@ -103,6 +109,26 @@ class Splits:
     marks: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What becomes of each of many utterances; iterate over it beside them.
+
+    Attributes:
+        places: By utterance in the order given, an index into `names`, `(utterances,)`.
+        mode: How they were divided in the end.
+        marks: What to keep in mind.
+        names: Parts, and reasons why an utterance is left out, such as "sentence_in_test".
+    """
+
+    places: NDArray[np.uint8]
+    mode: str
+    marks: tuple[str, ...]
+    names: tuple[str, ...] = _PLACES
+
+    def __iter__(self) -> Iterator[str]:
+        return (self.names[place] for place in self.places)
+
+
 def assign(utterances: Iterable[Utterance], options: SplitOptions | None = None) -> Splits:
     """Divide utterances into train, dev and test.
 
@@ -113,8 +139,32 @@ def assign(utterances: Iterable[Utterance], options: SplitOptions | None = None)
     Raises:
         SplitError: If there are too few sentences or speakers, or the corpus's own division lacks a part.
     """
+    rows = sorted(utterances, key=lambda one: one.id)
+    found = plan(rows, options)
+    parts: dict[str, list[Utterance]] = {name: [] for name in PARTS}
+    left_out = []
+    for one, place in zip(rows, found, strict=True):
+        if place in parts:
+            parts[place].append(one)
+        else:
+            detail = f"source_split is {one.source_split!r}" if place == _NO_PART else repr(one.reference)
+            left_out.append(Quarantined(one, place, detail, WHAT_TO_DO[place.split("_in_")[0]]))
+    held = {name: tuple(part) for name, part in parts.items()}
+    return Splits(**held, left_out=tuple(left_out), mode=found.mode, marks=found.marks)
+
+
+def plan(utterances: Iterable[Utterance], options: SplitOptions | None = None) -> Plan:
+    """Divide utterances as `assign` does without holding them: they may come one by one from a file.
+
+    Args:
+        utterances: With references and known ends; each is forgotten when the next one comes.
+        options: How.
+
+    Raises:
+        SplitError: If there are too few sentences or speakers, or the corpus's own division lacks a part.
+    """
     options = options or SplitOptions()
-    draft = _Draft(sorted(utterances, key=lambda one: one.id), options)
+    draft = _Draft(ties.gather(utterances), options)
     mode = options.mode
     if mode == "source":
         draft.by_source()
@@ -123,19 +173,13 @@ def assign(utterances: Iterable[Utterance], options: SplitOptions | None = None)
     else:
         mode = "sentence"
         draft.by_sentence("test", options.test_share)
-    if not draft.part("dev"):
+    if not len(draft.part("dev")):
         draft.by_sentence("dev", options.dev_share)
-    parts = {name: tuple(draft.part(name)) for name in PARTS}
-    if missing := [name for name in PARTS if not parts[name]]:
-        bound = "; sessions stay whole, so those of different days need different names"
-        raise SplitError(
-            f"{len(draft.given)} utterances of {draft.sentence_count()} sentences or sessions are too few to "
-            f"divide: nothing is left for {' and '.join(missing)}"
-            f"{bound if any(one.session for one in draft.given) else ''}"
-        )
-    leaked = mode == "source" and any(one.reason != "no_source_split" for one in draft.left_out)
-    left_out = tuple(sorted(draft.left_out, key=lambda one: one.utterance.id))
-    return Splits(**parts, left_out=left_out, mode=mode, marks=marks_of(parts, leaked=leaked))
+    if missing := [name for name in PARTS if not len(draft.part(name))]:
+        raise SplitError(draft.too_few(missing))
+    places = np.empty_like(draft.places)
+    places[draft.ties.order] = draft.places
+    return Plan(places, mode, draft.marks(leaked=mode == "source"))
 
 
 def part_sha256(utterances: Iterable[Utterance]) -> str:
@@ -148,57 +192,65 @@ def part_sha256(utterances: Iterable[Utterance]) -> str:
 
 
 class _Draft:
-    """A split in the making: everything is train at first."""
+    """A split in the making: everything is train at first. Arrays of places are `(places,)`."""
 
-    def __init__(self, given: Sequence[Utterance], options: SplitOptions) -> None:
-        self.given, self.options = given, options
-        self.total_s = math.fsum(one.duration_s for one in given)
-        self.parts = dict.fromkeys((one.id for one in given), "train")
-        self.left_out: list[Quarantined] = []
+    def __init__(self, given: Ties, options: SplitOptions) -> None:
+        self.ties, self.options = given, options
+        self.total_s = math.fsum(given.seconds)
+        self.places = np.zeros(len(given.ids), np.uint8)  # indices into _PLACES
+        self.content = (given.sentence, given.sound)  # what must not stand in two parts
+        self.bound = (*self.content, given.session)  # what stays together in a division by sentence
 
-    def part(self, name: str) -> list[Utterance]:
+    def part(self, name: str) -> Places:
         """Return what stands in a part so far."""
-        return [one for one in self.given if self.parts.get(one.id) == name]
+        return np.flatnonzero(self.places == PARTS.index(name))
 
-    def sentence_count(self) -> int:
-        """Return how many groups can be divided by sentence at most."""
-        return len(disjoint.connected([_bound(one) for one in self.given]))
+    def too_few(self, missing: Sequence[str]) -> str:
+        """Say why parts are empty."""
+        groups = disjoint.connected(*self.bound).max(initial=-1) + 1
+        bound = "; sessions stay whole, so those of different days need different names"
+        return (
+            f"{len(self.places)} utterances of {groups} sentences or sessions are too few to divide: nothing "
+            f"is left for {' and '.join(missing)}{bound if (self.ties.session >= 0).any() else ''}"
+        )
 
-    def leave_out(self, utterance: Utterance, kind: str, other: str = "") -> None:
-        """Take an utterance out, since `other` holds its sentence or sound, or it belongs nowhere."""
-        del self.parts[utterance.id]
-        detail = repr(utterance.reference) if other else f"source_split is {utterance.source_split!r}"
-        reason = f"{kind}_in_{other}" if other else kind
-        self.left_out.append(Quarantined(utterance, reason, detail, WHAT_TO_DO[kind]))
+    def leave_out(self, lost: Places, name: str, held: Places) -> None:
+        """Take places out, since those that are held, in a part of this name, have their content."""
+        said, heard = (np.isin(kind[lost], kind[held]) & (kind[lost] >= 0) for kind in self.content)
+        kinds = [_PLACES.index(f"{kind}_in_{name}") for kind in ("sound", "sentence")]
+        self.places[lost] = np.where(heard & ~said, *kinds)
 
     def by_sentence(self, name: str, share: float) -> None:
         """Draw from train what shares sentence, sound or session until a share of all speech is reached."""
         target_s = share * self.total_s
-        chosen = self._drawn([_bound(one) for one in self.part("train")], target_s)
-        if name == "dev" and not 0 < math.fsum(one.duration_s for one in chosen) <= _MOST_SHARE * target_s:
+        chosen = self._drawn(self.bound, target_s)
+        if name == "dev" and not 0 < math.fsum(self.ties.seconds[chosen]) <= _MOST_SHARE * target_s:
             # few long sessions: better a dev of the same sittings than hardly anything to learn from
-            chosen = self._drawn([_content(one) for one in self.part("train")], target_s)
-        self.parts.update((one.id, name) for one in chosen)
+            chosen = self._drawn(self.content, target_s)
+        self.places[chosen] = PARTS.index(name)
 
-    def _drawn(self, labels: Sequence[list[tuple[str, str]]], target_s: float) -> list[Utterance]:
-        """Draw groups of train's utterances that share labels; never all of them."""
+    def _drawn(self, kinds: Sequence[Numbers], target_s: float) -> Places:
+        """Draw groups of train's places that share labels; never all of them."""
         pool = self.part("train")
-        bundles = [[pool[place] for place in places] for places in disjoint.connected(labels)]
-        if len(bundles) < 2:
-            return []
-        bundles.sort(key=lambda bundle: disjoint.draw(self.options.seed, "sentence", bundle[0].id))
+        groups = disjoint.connected(*(kind[pool] for kind in kinds))
+        firsts = np.unique(groups, return_index=True)[1]
+        sizes_s = np.bincount(groups, self.ties.seconds[pool])
+        if len(sizes_s) < 2:
+            return pool[:0]
+        seed, ids = self.options.seed, self.ties.ids
+        draws = (disjoint.draw(seed, "sentence", ids[place]) for place in pool[firsts])
+        order = np.argsort(np.fromiter(draws, "S32", len(firsts)), kind="stable")
         found_s = 0.0
-        chosen: list[list[Utterance]] = []
-        for bundle in bundles:
-            size_s = math.fsum(one.duration_s for one in bundle)
-            if abs(found_s + size_s - target_s) < abs(found_s - target_s):
-                chosen.append(bundle)
-                found_s += size_s
+        chosen = []
+        for group in order:
+            if abs(found_s + sizes_s[group] - target_s) < abs(found_s - target_s):
+                chosen.append(group)
+                found_s += sizes_s[group]
             if found_s > _NEAR * target_s:
                 break
-        if not chosen or len(chosen) == len(bundles):
-            chosen = [min(bundles, key=lambda bundle: math.fsum(one.duration_s for one in bundle))]
-        return [one for bundle in chosen for one in bundle]
+        if not chosen or len(chosen) == len(sizes_s):
+            chosen = [order[np.argmin(sizes_s[order])]]
+        return pool[np.isin(groups, chosen)]
 
     def by_speaker(self, *, forced: bool) -> bool:
         """Give test, and dev if possible, speakers of their own; False where they do not allow it.
@@ -215,10 +267,10 @@ class _Draft:
         if not any(self._speakers("test", bounds, leave=1) for bounds in tries):
             if not forced:
                 return False
-            minutes = Counter[str]()
-            for one in self.given:
-                minutes[one.speaker or "unknown"] += round(one.duration_s)
-            shown = ", ".join(f"{name} {long_s / 60:.1f} min" for name, long_s in minutes.most_common(8))
+            names, heard_s = [*self.ties.speakers, "unknown"], Counter[str]()  # the last is that of -1
+            for number, long_s in zip(self.ties.speaker, self.ties.seconds, strict=True):
+                heard_s[names[number]] += long_s
+            shown = ", ".join(f"{name} {long_s / 60:.1f} min" for name, long_s in heard_s.most_common(8))
             raise SplitError(f"the speakers cannot be kept apart ({shown}): divide by sentence instead")
         self._speakers("dev", self._bounds(self.options.dev_share, _MOST_LOST / 2), leave=2)
         return True
@@ -231,30 +283,28 @@ class _Draft:
     def _speakers(self, name: str, bounds: Bounds, *, leave: int) -> bool:
         """Give a part speakers of its own, leaving so many to train at least; False where that cannot be."""
         pool = self.part("train")
-        units = [
-            places
-            for places in disjoint.connected([_voice(one) for one in pool])
-            # where nobody says who speaks, it may be anybody: that stays in train
-            if any(pool[place].speaker is not None for place in places)
-        ]
-        content = [0] * len(pool)
-        for number, places in enumerate(disjoint.connected([_content(one) for one in pool])):
-            for place in places:
-                content[place] = number
-        seconds = [one.duration_s for one in pool]
-        names = [f"{name} {pool[unit[0]].speaker} {pool[unit[0]].id}" for unit in units]
-        found = disjoint.Speakers(units, content, seconds, names).best(bounds, self.options.seed, leave=leave)
+        speaker, session = self.ties.speaker[pool], self.ties.session[pool]
+        voices = disjoint.connected(speaker, session)
+        # where nobody says who speaks, it may be anybody: that stays in train
+        known = np.unique(voices[speaker >= 0])
+        numbers = np.full(voices.max(initial=-1) + 1, -1)
+        numbers[known] = np.arange(len(known))
+        firsts = np.unique(voices, return_index=True)[1][known]
+        names = [f"{name} {self._named(place)} {self.ties.ids[place]}" for place in pool[firsts]]
+        content = disjoint.connected(*(kind[pool] for kind in self.content))
+        speakers = disjoint.Speakers(numbers[voices], content, self.ties.seconds[pool], names)
+        found = speakers.best(bounds, self.options.seed, leave=leave)
         if found is None:
             return False
-        here = {label for place in found.inside for label in _content(pool[place])}
-        for place in found.lost_outside:
-            self.leave_out(pool[place], _kind(pool[place], here), name)
-        lost = found.inside | found.lost_inside | found.lost_outside
-        there = {label for place in set(range(len(pool))) - lost for label in _content(pool[place])}
-        for place in found.lost_inside:
-            self.leave_out(pool[place], _kind(pool[place], there), "train")
-        self.parts.update((pool[place].id, name) for place in found.inside)
+        rest = ~(found.inside | found.lost_inside | found.lost_outside)
+        self.leave_out(pool[found.lost_outside], name, pool[found.inside])
+        self.leave_out(pool[found.lost_inside], "train", pool[rest])
+        self.places[pool[found.inside]] = PARTS.index(name)
         return True
+
+    def _named(self, place: int) -> str | None:
+        number = self.ties.speaker[place]
+        return None if number < 0 else self.ties.speakers[number]
 
     def by_source(self) -> None:
         """Take the corpus's own parts; what two of them share is left out of the one that is learnt from.
@@ -262,49 +312,30 @@ class _Draft:
         Raises:
             SplitError: If there is no train or no test.
         """
-        for one in self.given:
-            if (name := _source_part(one.source_split)) is not None:
-                self.parts[one.id] = name
-            else:
-                self.leave_out(one, "no_source_split")
-        if not self.part("test") or not self.part("train"):
-            found = Counter(one.source_split or "none" for one in self.given)
+        names = [*self.ties.source_splits, None]  # the last is that of -1
+        meant = np.array([_PLACES.index(_source_part(name) or _NO_PART) for name in names], np.uint8)
+        self.places = meant[self.ties.source_split]
+        if not len(self.part("test")) or not len(self.part("train")):
+            found = Counter(names[number] or "none" for number in self.ties.source_split)
             shown = ", ".join(f"{name} ({count})" for name, count in found.most_common(8))
             raise SplitError(f"the corpus's own division lacks train or test; source_split is: {shown}")
         for name, lesser in (("test", ("train", "dev")), ("dev", ("train",))):
-            held = {label for one in self.part(name) for label in _content(one)}
-            for one in [one for other in lesser for one in self.part(other)]:
-                if not held.isdisjoint(_content(one)):
-                    self.leave_out(one, _kind(one, held), name)
+            held = self.part(name)
+            for rows in map(self.part, lesser):
+                shared = [np.isin(kind[rows], kind[held]) & (kind[rows] >= 0) for kind in self.content]
+                self.leave_out(rows[np.logical_or(*shared)], name, held)
 
-
-def _content(utterance: Utterance) -> list[tuple[str, str]]:
-    """Return what must not stand in two parts: the sentence and the sound."""
-    labels = [("sentence", sentence_key(utterance.reference or ""))]
-    return labels + ([("sound", utterance.audio_sha256)] if utterance.audio_sha256 else [])
-
-
-def sentence_key(reference: str) -> str:
-    """Return what makes a sentence the same as another: its letters, marks and digits, case folded."""
-    folded = unicodedata.normalize("NFC", reference.casefold())
-    letters = "".join(one if unicodedata.category(one)[0] in "LMN" else " " for one in folded)
-    return " ".join(letters.split()) or folded
-
-
-def _voice(utterance: Utterance) -> list[tuple[str, str]]:
-    """Return what tells whose voice it is."""
-    found = (("speaker", utterance.speaker), ("session", utterance.session))
-    return [(kind, value) for kind, value in found if value is not None]
-
-
-def _bound(utterance: Utterance) -> list[tuple[str, str]]:
-    """Return what keeps utterances together in a division by sentence."""
-    return [*_content(utterance), *(one for one in _voice(utterance) if one[0] == "session")]
-
-
-def _kind(utterance: Utterance, held: set[tuple[str, str]]) -> str:
-    """Return whether it is the sentence or the sound that the other side holds."""
-    return next((label[0] for label in _content(utterance) if label in held), "sentence")
+    def marks(self, *, leaked: bool) -> tuple[str, ...]:
+        """Return what to keep in mind."""
+        lost = (self.places >= len(PARTS)) & (self.places != _PLACES.index(_NO_PART))
+        voices, sessions = (
+            {
+                name: {None if one < 0 else one for one in np.unique(column[self.part(name)]).tolist()}
+                for name in PARTS
+            }
+            for column in (self.ties.speaker, self.ties.session)
+        )
+        return marks.of(voices, sessions, leaked=leaked and bool(lost.any()))
 
 
 def _source_part(source_split: str | None) -> str | None:
@@ -313,24 +344,3 @@ def _source_part(source_split: str | None) -> str | None:
         if re.match(pattern, (source_split or "").strip().lower()):
             return name
     return None
-
-
-def marks_of(parts: Mapping[str, Sequence[Utterance]], *, leaked: bool) -> tuple[str, ...]:
-    """Return what the parts themselves tell one to keep in mind."""
-    voices = {name: {one.speaker for one in part} for name, part in parts.items()}
-    known = {name: found - {None} for name, found in voices.items()}
-    everybody = voices["train"] | voices["dev"] | voices["test"]
-    marks: list[str] = []
-    if len(everybody) == 1 and None not in everybody:
-        marks.append("one_speaker")
-    elif known["test"] & known["train"]:
-        marks.append("test_shares_speakers")
-    elif known["dev"] & known["train"]:
-        marks.append("dev_shares_speakers")
-    if None in everybody:
-        marks.append("unknown_speakers")
-    sessions = {name: {one.session for one in part} - {None} for name, part in parts.items()}
-    marks += [f"{name}_shares_sessions" for name in ("test", "dev") if sessions[name] & sessions["train"]]
-    if leaked:
-        marks.append("source_split_leaked")
-    return tuple(marks)

@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mms_adapt import disjoint, splits
+from mms_adapt import disjoint, manifest, splits
 from mms_adapt.corpora import spans
 from mms_adapt.errors import OptionError, SplitError
 from mms_adapt.manifest import Utterance
@@ -257,10 +258,43 @@ def test_bad_options_are_told_at_once() -> None:
 
 
 def test_what_hangs_together() -> None:
-    assert disjoint.connected([]) == []
-    assert disjoint.connected([[], [], ["a"], ["b", "a"], ["c"], ["b"]]) == [[0], [1], [2, 3, 5], [4]]
-    chain = [[number, number + 1] for number in range(5000)]
-    assert disjoint.connected(random.Random(0).sample(chain, 5000)) == [list(range(5000))]
+    def connected(*kinds: list[int]) -> list[int]:
+        return list(disjoint.connected(*map(np.array, kinds)))
+
+    assert len(disjoint.connected(np.empty(0, int), np.empty(0, int))) == 0
+    assert connected([-1, -1, 9, 9, 2, -1], [-1, -1, -1, 0, 1, 0]) == [0, 1, 2, 2, 3, 2]
+    chain = random.Random(0).sample(range(5000), 5000)
+    assert set(connected([one // 2 for one in chain], [(one + 1) // 2 for one in chain])) == {0}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(-1, 12), st.integers(-1, 12)), min_size=1, max_size=40))
+def test_what_hangs_together_is_what_a_walk_finds(labels: list[tuple[int, int]]) -> None:
+    groups: list[set[int]] = []
+    for place in range(len(labels)):
+        met = [one for one in groups if any(
+            labels[place][kind] == labels[each][kind] >= 0 for each in one for kind in (0, 1)
+        )]  # fmt: skip
+        groups = [one for one in groups if one not in met] + [set().union({place}, *met)]
+    found = disjoint.connected(*map(np.array, zip(*labels, strict=True)))
+    assert sorted(map(sorted, groups)) == [
+        np.flatnonzero(found == number).tolist() for number in range(len(groups))
+    ]
+
+
+def test_a_plan_divides_what_comes_one_by_one(tmp_path: Path) -> None:
+    rows = corpus({f"s{number}": 15 for number in range(30)})
+    rows += [said(1000 + number, "Hello!", speaker=f"s{number}") for number in range(9)]
+    random.Random(0).shuffle(rows)
+    manifest.write(tmp_path / "all.jsonl", rows)
+    for mode in ("auto", "sentence"):
+        options = SplitOptions(mode=mode)
+        planned, found = splits.plan(manifest.read(tmp_path / "all.jsonl"), options), assign(rows, options)
+        assert (planned.mode, planned.marks) == (found.mode, found.marks)
+        places = {one.id: place for one, place in zip(rows, planned, strict=True)}
+        expected = {one.id: name for name, part in parts(found).items() for one in part}
+        expected |= {one.utterance.id: one.reason for one in found.left_out}
+        assert places == expected and (mode != "auto" or found.left_out)
 
 
 def test_thousands_of_speakers_take_seconds() -> None:
