@@ -4,6 +4,7 @@ In: parsed words of the command line. Out: what the called function returned, in
 anything is measured.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,13 +22,18 @@ from mms_adapt.cli_options import (
     given,
 )
 
+Report = Annotated[
+    list[Path] | None,
+    typer.Option(help="Write a report here; .html, .md, .json or .txt tells the format. Repeatable."),
+]
+
 
 def evaluate(
     adapter: Annotated[Path, typer.Argument(help="Adapter folder.")],
     prepared: Annotated[Path, typer.Argument(help="Folder that prepare wrote.")],
     split: Annotated[str, typer.Option(help="test or dev.")] = "test",
     json: Annotated[Path | None, typer.Option(help="Write the score here.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write a report here: .html, .md, .json, .txt.")] = None,
+    report: Report = None,
     decoder: Decoder = "auto",
     decoder_option: DecoderOptions = None,
     device: Device = "auto",
@@ -55,30 +61,32 @@ def evaluate(
             progress=progress,
         )
     terminal.show_score(score, split=split, examples=show)
-    for path in filter(None, (json, report)):
-        typer.echo(f"written: {path}")
+    _written(json, report)
 
 
 def compare(
     first: Annotated[Path, typer.Argument(help="A score that evaluate --json wrote.")],
     second: Annotated[Path, typer.Argument(help="Another one, of the same test set.")],
     json: Annotated[Path | None, typer.Option(help="Write the comparison here.")] = None,
+    report: Report = None,
     resamples: Annotated[int, typer.Option(help="Draws for intervals and p values.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Start of their random numbers.")] = 0,
     show: Annotated[int, typer.Option(help="Print so many utterances that differ most.")] = 3,
 ) -> None:
     """Tell whether one adapter is better than another, or whether the test set is too small to say.
 
-    Example: mms-adapt compare old/score.json new/score.json
+    Example: mms-adapt compare old/score.json new/score.json --report difference.html
     """
-    from mms_adapt import files
     from mms_adapt.compare import compare as run
 
-    found = run(first, second, resamples=resamples, seed=seed)
+    found = run(first, second, json=json, report=report, resamples=resamples, seed=seed)
     terminal.show_comparison(found, examples=show)
-    if json is not None:
-        files.write(json, found.to_json().encode("utf-8", "replace"))
-        typer.echo(f"written: {json}")
+    _written(json, report)
+
+
+def _written(json: Path | None, report: Sequence[Path] | None) -> None:
+    for path in (*([json] if json else []), *(report or ())):
+        typer.echo(f"written: {path}")
 
 
 def learning_curve(

@@ -1,22 +1,25 @@
 """Two scores of the same test set: is one better, and is the test set large enough to tell?
 
-In: two files that `mms-adapt evaluate --json` wrote. Out: a `Comparison`. It does not know adapters, audio or
-how texts are aligned.
+In: two files that `mms-adapt evaluate --json` wrote. Out: a `Comparison`, and files where asked. It does not
+know adapters, audio or how texts are aligned.
 """
 
-import json
+import json as json_module
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from mms_adapt import uncertainty
+from mms_adapt import files, reports, uncertainty
 from mms_adapt.edits import Counts
 from mms_adapt.errors import ScoringError
 from mms_adapt.uncertainty import Difference
 
 _NAMED = ("norm", "units", "split")  # what the signatures of comparable scores have in common
+_LEVEL, _FAR = 0.05, 100.0
+_SPEAKERS_TO_TELL = 6  # of fewer, even if all agree, it is chance more often than in 1 of 20 cases: 2 / 2**5
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class UtteranceGap:
 
     Attributes:
         utterance_id: Its id.
+        speaker: Who said it, where known.
         reference: What was said.
         first: What the first wrote.
         second: What the second wrote.
@@ -32,9 +36,27 @@ class UtteranceGap:
     """
 
     utterance_id: str
+    speaker: str | None
     reference: str
     first: str
     second: str
+    errors: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerGap:
+    """One speaker's utterances together.
+
+    Attributes:
+        speaker: Who; None for those of whom nobody says who speaks.
+        utterances: How many.
+        words: Words in their references.
+        errors: Word errors of the first and the second.
+    """
+
+    speaker: str | None
+    utterances: int
+    words: int
     errors: tuple[int, int]
 
 
@@ -55,6 +77,7 @@ class Comparison:
         better: Utterances on which the second makes fewer word errors.
         worse: Utterances on which it makes more.
         gaps: Those of the largest difference first.
+        per_speaker: Each speaker in order of first appearance.
         marks: Those of either score.
         signatures: The two signatures.
     """
@@ -71,30 +94,46 @@ class Comparison:
     better: int
     worse: int
     gaps: tuple[UtteranceGap, ...]
+    per_speaker: tuple[SpeakerGap, ...]
     marks: tuple[str, ...]
     signatures: tuple[str, str]
 
     def in_words(self) -> str:
-        """Say whether the two can be told apart, by the widest unit there is, and what it would take."""
-        one = self.wer_speaker_difference or self.wer_difference
+        """Say whether the two can be told apart, for whom that holds, and what it would take."""
+        one, scope = self.wer_difference, ""
+        if self.wer_speaker_difference is not None:
+            count = self.wer_speaker_difference.unit_count
+            if count >= _SPEAKERS_TO_TELL:
+                one = self.wer_speaker_difference
+            else:
+                scope = (
+                    f" That holds for these {count} speakers; to say it of others, test with "
+                    f"{_SPEAKERS_TO_TELL} or more."
+                )
         if one is None:
             return "One utterance alone tells nothing about the two."
-        if one.p_value < 0.05 and (one.low > 0 or one.high < 0):
+        if one.p_value < _LEVEL and (one.low > 0 or one.high < 0):
             better = "second" if one.rate < 0 else "first"
-            return f"The {better} makes fewer word errors, and not by chance alone."
+            return f"The {better} makes fewer word errors, and not by chance alone.{scope}"
         if one.times_more is None:
             return "Both make equally many word errors here."
-        more = f"about {one.times_more:.1f} times as much test speech"
-        if self.speech_s:
-            extra_min = (one.times_more - 1) * self.speech_s / 60
-            more += f" ({extra_min:.0f} more minutes)"
-        if one.times_more > 100:
-            more = "more than a hundred times as much test speech"
-        return f"This test set cannot tell the two apart. If the difference is real, {more} would show it."
+        whose = ", from other speakers," if one.unit == "speaker" else ""
+        return (
+            "This test set cannot tell the two apart. If the difference is real, "
+            f"{self._more(one.times_more)}{whose} would show it.{scope}"
+        )
+
+    def _more(self, times: float) -> str:
+        """Say how much test speech it takes in all, and how many minutes that is more."""
+        if times > _FAR:
+            return "more than a hundred times as much test speech"
+        more = f"about {times:.1f} times as much test speech"
+        extra_min = (times - 1) * self.speech_s / 60
+        return f"{more} ({math.ceil(extra_min)} more minutes)" if extra_min > 0 else more
 
     def to_json(self) -> str:
         """Return it as JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n"
+        return json_module.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n"
 
 
 def compare(
@@ -102,6 +141,8 @@ def compare(
     second: str | PathLike[str],
     *,
     names: tuple[str, str] | None = None,
+    json: str | PathLike[str] | None = None,
+    report: str | PathLike[str] | Sequence[str | PathLike[str]] | None = None,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Comparison:
@@ -111,18 +152,37 @@ def compare(
         first: A file that `evaluate` wrote as JSON.
         second: Another one.
         names: What to call them; their adapters, or the files where these are the same.
+        json: Write the comparison here, as JSON.
+        report: Write a report here, or several; the ending chooses the format (.html, .md, .json, .txt).
         resamples: Draws for intervals and p values.
         seed: Start of their random numbers.
 
     Raises:
-        OptionError: If the number of draws makes no sense.
+        OptionError: If the number of draws makes no sense, or a report's ending is of no known format.
         ScoringError: If a file is no score, or the two are not of the same references.
     """
+    wanted = reports.formats(report, json=json)
     paths = Path(first), Path(second)
     records = _read(paths[0]), _read(paths[1])
     rows = _rows(paths[0], records[0]), _rows(paths[1], records[1])
     _check_same(paths, records, rows)
     pairs = [(row, rows[1][name]) for name, row in rows[0].items()]
+    found = _compared(paths, records, pairs, names, resamples=resamples, seed=seed)
+    for path, format in wanted:
+        files.write(path, format.render_comparison(found).encode("utf-8", "replace"))
+    return found
+
+
+def _compared(
+    paths: Sequence[Path],
+    records: Sequence[Mapping[str, Any]],
+    pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+    names: tuple[str, str] | None,
+    *,
+    resamples: int,
+    seed: int,
+) -> Comparison:
+    """Put together what two scores of the same utterances tell."""
     speakers = [row.get("speaker") for row, _ in pairs]
 
     def differ(unit: str, *, by_speaker: bool) -> Difference | None:
@@ -153,9 +213,20 @@ def compare(
         better=sum(one < 0 for one in changes),
         worse=sum(one > 0 for one in changes),
         gaps=tuple(sorted(told, key=lambda one: -abs(one.errors[1] - one.errors[0]))),
+        per_speaker=_by_speaker(gaps, [_counts(row["words"]).length for row, _ in pairs]),
         marks=tuple(dict.fromkeys([*records[0]["marks"], *records[1]["marks"]])),
         signatures=(records[0]["signature"], records[1]["signature"]),
     )
+
+
+def _by_speaker(gaps: Sequence[UtteranceGap], words: Sequence[int]) -> tuple[SpeakerGap, ...]:
+    """Sum up over each speaker."""
+    sums: dict[str | None, list[int]] = {}
+    for one, count in zip(gaps, words, strict=True):
+        own = sums.setdefault(one.speaker, [0, 0, 0, 0])
+        for place, value in enumerate((1, count, *one.errors)):
+            own[place] += value
+    return tuple(SpeakerGap(who, own[0], own[1], (own[2], own[3])) for who, own in sums.items())
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -165,7 +236,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         ScoringError: If it is none.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json_module.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ScoringError(f"{path}: there is no such file; mms-adapt evaluate --json writes one") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -225,6 +296,7 @@ def _check_same(
 def _gap(first: Mapping[str, Any], second: Mapping[str, Any]) -> UtteranceGap:
     return UtteranceGap(
         str(first["utterance_id"]),
+        first.get("speaker"),
         str(first["reference"]),
         str(first["hypothesis"]),
         str(second["hypothesis"]),

@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from mms_adapt import audio, files, language, plugins, text
+from mms_adapt import audio, files, language, reports, text
 from mms_adapt.decoders import Hypothesis
-from mms_adapt.errors import OptionError, SplitError
+from mms_adapt.errors import SplitError
 from mms_adapt.manifest import Utterance
 from mms_adapt.passport import file_sha256
 from mms_adapt.prepared import Prepared
@@ -86,9 +85,7 @@ def evaluate(
         SplitError: If the part is empty.
     """
     chosen = options or EvaluateOptions()
-    reports = _formats(report)
-    if json is not None:
-        reports.insert(0, (Path(json), plugins.load("reports", "json")))
+    wanted = reports.formats(report, json=json)
     through = TranscribeOptions(
         device=device, decoder=decoder, decoder_options=decoder_options, batch_seconds=batch_seconds
     )
@@ -100,12 +97,12 @@ def evaluate(
     hypotheses = list(_transcribed(transcriber, utterances, data, progress))
     elapsed_s = time.perf_counter() - began_s
     found = _scored(utterances, hypotheses, data, _conditions(transcriber, data, split), chosen)
-    if reports:
+    if wanted:
         clips = [Clip(one.duration_s, one.confidence) for one in hypotheses]
         if chosen.embed_audio:
             clips = _with_sound(clips, found, utterances, data, chosen.embed_audio_mb)
         made = _report(transcriber, data, found, split=split, elapsed_s=elapsed_s, clips=clips)
-        for path, format in reports:
+        for path, format in wanted:
             files.write(path, format.render(made).encode("utf-8", "replace"))
     return found
 
@@ -154,26 +151,6 @@ def _report(
         excluded=_exclusions(data),
         clips=tuple(clips),
     )
-
-
-def _formats(
-    report: str | PathLike[str] | Sequence[str | PathLike[str]] | None,
-) -> list[tuple[Path, ModuleType]]:
-    """Find the format of each report by its path's ending."""
-    if report is None:
-        return []
-    paths = [report] if isinstance(report, str | PathLike) else report
-    formats = {
-        one.SUFFIX: one for one in (plugins.load("reports", name) for name in plugins.names("reports"))
-    }
-    found = []
-    for path in map(Path, paths):
-        if path.suffix.lower() not in formats:
-            raise OptionError(
-                f"report {path}: no format ends in {path.suffix!r}; known: {', '.join(formats)}"
-            )
-        found.append((path, formats[path.suffix.lower()]))
-    return found
 
 
 def _utterances(data: Prepared, split: str) -> Sequence[Utterance]:

@@ -162,34 +162,14 @@ def show_withdrawal(result: "Withdrawal", speaker: str, places: Sequence[Path]) 
 
 def show_comparison(found: "Comparison", *, examples: int) -> None:
     """Print two scores, their difference, what it means, and utterances that differ most."""
-    from mms_adapt.reports import explain, percent
+    from mms_adapt.reports import plain
 
     out = console()
-    out.print(f"first   {found.names[0]}\nsecond  {found.names[1]}\n", markup=False)
-    rows = (
-        ("WER", found.wer, found.wer_difference, found.wer_speaker_difference),
-        ("CER", found.cer, found.cer_difference, found.cer_speaker_difference),
-    )
-    for name, (first, second), by_utterance, by_speaker in rows:
-        out.print(f"{name}  {percent(first)} and {percent(second)}", markup=False)
-        for one in filter(None, (by_utterance, by_speaker)):
-            points = f"{100 * one.low:+.1f} to {100 * one.high:+.1f}"
-            out.print(
-                f"     by {one.unit} ({one.unit_count}): {100 * one.rate:+.1f} points ({points}), "
-                f"p = {one.p_value:.4f}, second better in {100 * one.better_share:.1f} % of the draws",
-                markup=False,
-            )
-    out.print(f"\n{found.in_words()}", markup=False)
-    out.print(
-        f"{found.utterances} utterances: {found.better} better with the second, {found.worse} worse",
-        markup=False,
-    )
+    out.print(plain.render_comparison(found), markup=False)
     for gap in found.gaps[:examples]:
-        out.print(f"\n{gap.utterance_id}", markup=False)
+        out.print(gap.utterance_id, markup=False)
         said = ("said  ", gap.reference), ("first ", gap.first), ("second", gap.second)
-        out.print("\n".join(f"  {who}  {what}" for who, what in said), markup=False)
-    for mark in found.marks:
-        out.print(f"note: {mark}: {explain(mark)}", markup=False)
+        out.print("\n".join(f"  {who}  {what}" for who, what in said) + "\n", markup=False)
 
 
 def show_curve(found: "LearningCurve", picture: Path) -> None:

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chromium import dump
 from typer.testing import CliRunner
 
 import mms_adapt
 from mms_adapt.cli import app
 from mms_adapt.compare import compare
 from mms_adapt.errors import OptionError, ScoringError
+from mms_adapt.reports import html, markdown
 from mms_adapt.scoring import Conditions, score
 from mms_adapt.uncertainty import difference
 
@@ -199,3 +201,82 @@ def test_a_small_test_set_is_said_to_be_one(tmp_path: Path) -> None:
     second = write(tmp_path / "b.json", references, spoil(references, 0.25, 2), speech_s=60.0)
     assert "cannot tell the two apart" in compare(first, second).in_words()
     assert "test speech" in compare(first, second).in_words()
+    minutes = compare(first, second)
+    assert minutes.wer_difference is not None and minutes.wer_difference.times_more is not None
+    assert minutes.wer_difference.times_more > 1.5 and "more minutes)" in minutes.in_words()
+
+
+def test_agreement_of_few_speakers_does_not_make_a_test_set_too_small(tmp_path: Path) -> None:
+    references = texts(400, 0)
+    first = write(tmp_path / "a.json", references, spoil(references, 0.4, 1))
+    second = write(tmp_path / "b.json", references, spoil(references, 0.1, 2))
+    found = compare(first, second)
+    by_speaker = found.wer_speaker_difference
+    assert by_speaker is not None and by_speaker.unit_count == 4
+    assert by_speaker.p_value > 0.05, "of the 16 ways to exchange four speakers, two give as much"
+    assert "The second makes fewer word errors" in found.in_words()
+    assert "for these 4 speakers" in found.in_words()
+
+
+def test_speakers_are_summed_up(pair: tuple[Path, Path]) -> None:
+    found = compare(*pair)
+    assert [one.speaker for one in found.per_speaker] == ["s0", "s1", "s2", "s3"]
+    assert sum(one.utterances for one in found.per_speaker) == found.utterances
+    words = sum(one.words for one in found.per_speaker)
+    for place in (0, 1):
+        errors = sum(one.errors[place] for one in found.per_speaker)
+        assert errors / words == pytest.approx(found.wer[place])
+
+
+def test_reports_of_every_format(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    paths = [tmp_path / f"both.{ending}" for ending in ("html", "md", "txt", "json")]
+    found = compare(*pair, report=paths, json=tmp_path / "given")
+    page, marked, plain, record = (path.read_text(encoding="utf-8") for path in paths)
+    for text in (page, marked, plain):
+        assert found.in_words() in text and found.signatures[0] in text
+        assert all(f"{100 * rate:.1f} %" in text for rate in found.wer)
+    assert record == (tmp_path / "given").read_text(encoding="utf-8") == found.to_json()
+    with pytest.raises(OptionError, match="no format ends in"):
+        compare(*pair, report=tmp_path / "both.doc")
+
+
+HOSTILE = "</script><script>document.title='taken'</script> <img src=x onerror=alert(1)> | `"
+
+
+def test_reports_show_hostile_texts_as_text(tmp_path: Path) -> None:
+    references = [HOSTILE, "שלום עולם", "a b"]
+    first = write(tmp_path / "a.json", references, ["a", "שלום", "a b"], adapter=HOSTILE)
+    second = write(tmp_path / "b.json", references, ["b " * 50_000, "עולם", "a"], adapter="</style>")
+    found = compare(first, second)
+    page = html.render_comparison(found)
+    assert page.count("<script") == 2 and page.count("</style>") == 1 and "<img" not in page
+    assert "<script" not in markdown.render_comparison(found).replace("\\<script", "")
+
+
+def test_the_same_twice_makes_a_report(pair: tuple[Path, Path]) -> None:
+    page = html.render_comparison(compare(pair[0], pair[0]))
+    assert "equally many word errors" in page and ">nan" not in page
+
+
+def test_a_browser_shows_both_transcripts(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    found = compare(*pair)
+    script = """
+      const highest = () => list.querySelector(".rate").textContent;
+      const pick = (id, value) => { by(id).value = value; by(id).dispatchEvent(new Event("change")); };
+      const told = [list.querySelectorAll("li")[0].querySelectorAll(".line").length, highest()];
+      pick("order", "loss"); told.push(highest());
+      pick("which", "worse"); told.push(by("count").textContent);
+      document.title = told.join(";");
+    """
+    shown = dump(html.render_comparison(found), tmp_path, script)
+    lines, gain, loss, count = shown.split("<title>")[1].split("</title>")[0].split(";")
+    most = max(found.gaps, key=lambda one: one.errors[0] - one.errors[1]).errors
+    least = min(found.gaps, key=lambda one: one.errors[0] - one.errors[1]).errors
+    assert lines == "2" and count == f"{found.worse} of {len(found.gaps)}"
+    assert gained(gain) == most[0] - most[1] and gained(loss) == least[0] - least[1]
+
+
+def gained(words: str) -> int:
+    """Return the first number less the second of "4 → 1 word errors"."""
+    first, _, second = words.split()[:3]
+    return int(first) - int(second)

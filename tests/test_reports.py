@@ -3,13 +3,12 @@
 import html as html_module
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from chromium import dump
 
 from mms_adapt.reports import MARKS, Clip, Exclusion, Report, explain, html, markdown, minutes, percent, plain
 from mms_adapt.reports import json as json_report
@@ -149,29 +148,6 @@ def test_ten_thousand_utterances_make_a_small_page() -> None:
     )
     assert len(rows_of(page)) == 10_000
     assert len(page) < 3_000_000
-
-
-def browser() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no Chromium on this machine")
-    return found
-
-
-def dump(page: str, folder: Path, script: str = "") -> str:
-    """Return the document after the browser ran the page, and then `script` where given."""
-    if script:  # a test's script is let in beside the page's own
-        page = page.replace("script-src 'sha256", "script-src 'nonce-t' 'sha256")
-        page = page.replace("</body>", f'<script nonce="t">{script}</script></body>')
-    path = folder / "page.html"
-    path.write_text(page, encoding="utf-8")
-    options = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-component-update "
-        "--disable-background-networking --disable-sync --disable-dev-shm-usage --virtual-time-budget=4000 "
-        "--dump-dom"
-    )
-    command = [browser(), *options.split(), f"--user-data-dir={folder / 'profile'}", path.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
 def test_a_browser_draws_the_page_and_runs_no_foreign_script(tmp_path: Path) -> None:

@@ -1,16 +1,23 @@
-"""Reports of one evaluation, one module a format.
+"""Reports of one evaluation, or of two compared, one module a format.
 
-Each module here exports `SUFFIX`, the file name's ending, and `render(report) -> str`, a pure function of a
-`Report`: no clock, no file, no network, so that the same evaluation gives the same report. Adding a format is
-adding a module; `mms_adapt.plugins` finds it by its name.
+Each module here exports `SUFFIX`, the file name's ending, `render(report) -> str` for a `Report`, and
+`render_comparison(comparison) -> str` for a `mms_adapt.compare.Comparison`. Both are pure functions: no
+clock, no file, no network, so that the same evaluation gives the same report. Adding a format is adding a
+module; `mms_adapt.plugins` finds it by its name.
 
 A report never sees audio: sound to be played comes as finished data URIs in `Clip`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from types import ModuleType
 
+from mms_adapt import plugins
+from mms_adapt.errors import OptionError
 from mms_adapt.scoring import Score
-from mms_adapt.uncertainty import Interval
+from mms_adapt.uncertainty import Difference, Interval
 
 MARKS = {
     "one_speaker": "Everything was recorded with one speaker. The figure tells how well this person is "
@@ -120,6 +127,30 @@ class Report:
         return sum(one.count for one in self.excluded)
 
 
+def formats(
+    report: str | PathLike[str] | Sequence[str | PathLike[str]] | None,
+    *,
+    json: str | PathLike[str] | None = None,
+) -> list[tuple[Path, ModuleType]]:
+    """Find the format of each file to write by its path's ending.
+
+    Args:
+        report: One path, or several, or none.
+        json: A path for the format "json", whatever its ending.
+
+    Raises:
+        OptionError: If an ending is of no known format.
+    """
+    known = {one.SUFFIX: one for one in (plugins.load("reports", name) for name in plugins.names("reports"))}
+    found = [] if json is None else [(Path(json), plugins.load("reports", "json"))]
+    paths = [] if report is None else [report] if isinstance(report, str | PathLike) else report
+    for path in map(Path, paths):
+        if path.suffix.lower() not in known:
+            raise OptionError(f"report {path}: no format ends in {path.suffix!r}; known: {', '.join(known)}")
+        found.append((path, known[path.suffix.lower()]))
+    return found
+
+
 def explain(mark: str) -> str:
     """Say in plain words what a mark means for the figure."""
     return MARKS.get(
@@ -137,6 +168,15 @@ def span(interval: Interval | None) -> str:
     if interval is None:
         return "no interval: too few to draw from"
     return f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"
+
+
+def in_points(one: Difference) -> str:
+    """Say a difference in percentage points: what was drawn, its interval, how likely it is to be chance."""
+    return (
+        f"by {one.unit} ({one.unit_count}): {100 * one.rate:+.1f} points "
+        f"({100 * one.low:+.1f} to {100 * one.high:+.1f}), p = {one.p_value:.4f}, "
+        f"second better in {100 * one.better_share:.1f} % of the draws"
+    )
 
 
 def minutes(seconds_s: float) -> str:

@@ -1,69 +1,53 @@
-"""The report as one self-contained page for a browser: it loads nothing, and runs no script but its own.
+"""The report as one self-contained page for a browser, and so the comparison of two scores.
 
-In: a `Report`. Out: HTML with style, script and data inside. Every text from outside is escaped here or set
-as text by the script; the page's content policy allows its own script by hash and nothing from the network.
+In: a `Report`, or a `Comparison`. Out: HTML with style, script and data inside; `_page` makes the frame.
 Utterances travel as JSON and are drawn fifty at a time, so ten thousand of them open at once.
 """
 
-import base64
-import hashlib
-import json
 import unicodedata
 from collections.abc import Iterable, Sequence
 from html import escape
-from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from mms_adapt.edits import Confusion, Counts, UtteranceScore
-from mms_adapt.reports import Clip, Report, explain, in_words, minutes, percent, span
+from mms_adapt.reports import Clip, Report, in_words, minutes, percent, span
+from mms_adapt.reports._page import (
+    document,
+    footer,
+    is_right_to_left,
+    isolated,
+    marks,
+    sortable,
+    steps,
+    utterances,
+)
 from mms_adapt.uncertainty import Interval
+
+if TYPE_CHECKING:
+    from mms_adapt.compare import Comparison
 
 SUFFIX = ".html"
 _CONFUSIONS = 15
-_RIGHT_TO_LEFT = frozenset({"R", "AL"})
 
 
 def render(report: Report) -> str:
     """Return the whole page."""
-    style, script = _asset("page.css"), _asset("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; media-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return "".join(
-        (
-            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n',
-            f"<title>{escape(report.title)}: {percent(report.score.wer)} WER</title>\n",
-            f"<style>\n{style}</style>\n</head>\n<body>\n",
-            _top(report),
-            "<main>\n",
-            _headline(report),
-            _marks(report),
-            _errors(report),
-            _speakers(report),
-            _confusions(report),
-            _utterances(report),
-            _colophon(report),
-            "</main>\n",
-            f'<script type="application/json" id="data">{_data(report)}</script>\n',
-            f"<script>{script}</script>\n</body>\n</html>\n",
-        )
-    )
-
-
-def _asset(name: str) -> str:
-    return files("mms_adapt.reports").joinpath(name).read_text(encoding="utf-8")
-
-
-def _top(report: Report) -> str:
     made = " · ".join(filter(None, [report.adapter and f"adapter {report.adapter}", report.backbone]))
-    return (
-        f'<header class="top"><div><p class="eyebrow">{_isolated(made)}</p>'
-        f'<h1 dir="auto">{escape(report.title)}</h1></div>'
-        '<button id="theme" type="button" aria-label="Switch between light and dark">◐</button></header>\n'
+    parts = (_headline, _marks, _errors, _speakers, _confusions, _utterances, _colophon)
+    return document(
+        f"{report.title}: {percent(report.score.wer)} WER",
+        eyebrow=made,
+        heading=report.title,
+        body="".join(part(report) for part in parts),
+        rows=_rows(report),
     )
+
+
+def render_comparison(found: "Comparison") -> str:
+    """Return a page that sets two scores of the same test set side by side."""
+    from mms_adapt.reports import _comparison
+
+    return _comparison.page(found)
 
 
 def _headline(report: Report) -> str:
@@ -106,20 +90,16 @@ def _figure(name: str, rate: float, interval: Interval | None, by_speaker: Inter
 
 
 def _marks(report: Report) -> str:
-    items = "".join(
-        f"<li><b>{escape(mark.replace('_', ' ').capitalize())}.</b> {escape(explain(mark))}</li>"
-        for mark in report.score.marks
-    )
-    marks = f'<h2>Before you believe the figure</h2><ul class="marks">{items}</ul>\n' if items else ""
+    known = marks(report.score.marks)
     rows = "".join(
-        f'<tr><td>{_isolated(one.reason.replace("_", " "))}</td><td class="n">{one.count:,}</td>'
-        f"<td>{', '.join(map(_isolated, one.examples))}</td><td>{_isolated(one.what_to_do)}</td></tr>"
+        f'<tr><td>{isolated(one.reason.replace("_", " "))}</td><td class="n">{one.count:,}</td>'
+        f"<td>{', '.join(map(isolated, one.examples))}</td><td>{isolated(one.what_to_do)}</td></tr>"
         for one in report.excluded
     )
     if not rows:
-        return marks + '<h2>Not scored</h2><p class="soft">Nothing was left out.</p>\n'
+        return known + '<h2>Not scored</h2><p class="soft">Nothing was left out.</p>\n'
     return (
-        f"{marks}<h2>Not scored</h2><p>{report.excluded_count:,} utterances could not be used and "
+        f"{known}<h2>Not scored</h2><p>{report.excluded_count:,} utterances could not be used and "
         'are in no figure on this page.</p><div class="card scroll"><table><thead><tr><th>Reason</th>'
         '<th class="n">Utterances</th><th>Such as</th><th>What to do</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>\n"
@@ -154,21 +134,15 @@ def _speakers(report: Report) -> str:
     speakers = report.score.per_speaker
     highest = max((one.words.rate or 0.0 for one in speakers), default=0.0) or 1.0
     rows = "".join(
-        f"<tr><td>{_isolated(one.speaker) if one.speaker is not None else '<i>unknown</i>'}</td>"
+        f"<tr><td>{isolated(one.speaker) if one.speaker is not None else '<i>unknown</i>'}</td>"
         f'<td class="n">{one.utterances:,}</td><td class="n">{one.words.length:,}</td>'
         f'<td data-value="{one.words.rate or 0:.6f}"><span class="bar" style="width:'
         f'{6 * (one.words.rate or 0) / highest:.2f}rem"></span>{percent(one.words.rate)}</td>'
         f'<td class="n" data-value="{one.characters.rate or 0:.6f}">{percent(one.characters.rate)}</td></tr>'
         for one in speakers
     )
-    heads = "".join(
-        f'<th scope="col"{" class=n" if number else ""}><button type="button">{name}</button></th>'
-        for name, number in (("Speaker", 0), ("Utterances", 1), ("Words", 1), ("WER", 0), ("CER", 1))
-    )
-    return (
-        f'<h2>By speaker</h2><div class="card scroll"><table class="sortable"><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>\n"
-    )
+    heads = ("Speaker", False), ("Utterances", True), ("Words", True), ("WER", False), ("CER", True)
+    return f"<h2>By speaker</h2>{sortable(heads, rows)}"
 
 
 def _confusions(report: Report) -> str:
@@ -219,24 +193,7 @@ def _utterances(report: Report) -> str:
     kinds = {"all": "all utterances", "wrong": "with errors", "right": "without errors"}
     if any(clip.audio_uri for clip in report.clips):
         kinds["played"] = "with sound"
-    return (
-        '<h2 id="all">Every utterance</h2>'
-        '<ul class="key"><li class="sub">taken for another: said above, recognised below</li>'
-        '<li class="del">missed</li><li class="ins">added</li></ul>'
-        '<div class="tools" role="search"><label><span class="unseen">Search</span>'
-        '<input id="search" type="search" placeholder="Search words, ids, speakers" dir="auto" '
-        'autocomplete="off"></label>'
-        f'<label><span class="unseen">Show</span><select id="which">{_options(kinds)}</select></label>'
-        f'<label><span class="unseen">Order</span><select id="order">{_options(choices)}</select></label>'
-        '<span class="soft" id="count" role="status" aria-live="polite"></span></div>'
-        "<noscript><p>This page’s own script draws the utterances, and it is switched off.</p></noscript>"
-        '<ol class="utterances" id="utterances"></ol>'
-        '<button id="more" type="button" hidden>Show more</button>\n'
-    )
-
-
-def _options(choices: dict[str, str]) -> str:
-    return "".join(f'<option value="{key}">{label}</option>' for key, label in choices.items())
+    return utterances("Every utterance", choices, kinds)
 
 
 def _colophon(report: Report) -> str:
@@ -245,28 +202,17 @@ def _colophon(report: Report) -> str:
         "Licence of the data": report.licence,
         "Time to transcribe": minutes(report.elapsed_s) if report.elapsed_s else "",
     }
-    lines = "".join(f"<p>{name}: {_isolated(value)}</p>" for name, value in facts.items() if value)
-    return (
-        f"<h2>Signature</h2><pre>{escape(report.score.signature)}</pre>"
-        "<footer><p>Quote the signature with the figure: two figures compare only where it agrees.</p>"
-        f"{lines}"
-        '<p class="keys">Keys: <kbd>/</kbd> search, <kbd>j</kbd> <kbd>k</kbd> next and previous utterance, '
-        "<kbd>p</kbd> play.</p></footer>\n"
+    return f"<h2>Signature</h2><pre>{escape(report.score.signature)}</pre>" + footer(
+        facts, advice="Quote the signature with the figure: two figures compare only where it agrees."
     )
 
 
-def _data(report: Report) -> str:
-    """Return the rows for the script; `<` is escaped so that no text can end the script element."""
+def _rows(report: Report) -> list[list[object]]:
     clips: Iterable[Clip | None] = report.clips or [None] * len(report.score.per_utterance)
-    rows = [_row(one, clip) for one, clip in zip(report.score.per_utterance, clips, strict=True)]
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return [_row(one, clip) for one, clip in zip(report.score.per_utterance, clips, strict=True)]
 
 
 def _row(one: UtteranceScore, clip: Clip | None) -> list[object]:
-    steps = [
-        edit.reference if edit.kind == "equal" else [edit.reference or None, edit.hypothesis or None]
-        for edit in one.alignment
-    ]
     return [
         one.utterance_id,
         one.speaker,
@@ -276,23 +222,7 @@ def _row(one: UtteranceScore, clip: Clip | None) -> list[object]:
         one.words.length,
         one.characters.errors,
         one.characters.length,
-        int(_is_right_to_left(one.reference or one.hypothesis)),
-        steps,
+        int(is_right_to_left(one.reference or one.hypothesis)),
+        steps(one.alignment),
         None if clip is None else clip.audio_uri,
     ]
-
-
-def _isolated(text: str) -> str:
-    """Return escaped text whose direction does not disturb what stands around it."""
-    return f'<bdi dir="auto">{escape(text)}</bdi>'
-
-
-def _is_right_to_left(text: str) -> bool:
-    """Tell by the first strong character, as Unicode's algorithm does."""
-    for one in text:
-        kind = unicodedata.bidirectional(one)
-        if kind == "L":
-            return False
-        if kind in _RIGHT_TO_LEFT:
-            return True
-    return False

@@ -2,8 +2,12 @@
 
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from mms_adapt.reports import Report
+
+if TYPE_CHECKING:
+    from mms_adapt.compare import Comparison
 
 SUFFIX = ".json"
 
@@ -29,3 +33,8 @@ def render(report: Report) -> str:
         "per_utterance": per_utterance,
     }
     return json.dumps(record, ensure_ascii=False, indent=1) + "\n"
+
+
+def render_comparison(found: "Comparison") -> str:
+    """Return everything that two scores tell of each other."""
+    return found.to_json()

@@ -2,9 +2,13 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from mms_adapt.edits import Counts, UtteranceScore
-from mms_adapt.reports import Report, explain, in_words, minutes, percent, span
+from mms_adapt.reports import Report, explain, in_points, in_words, minutes, percent, span
+
+if TYPE_CHECKING:
+    from mms_adapt.compare import Comparison
 
 SUFFIX = ".md"
 _WORST = 20
@@ -36,16 +40,78 @@ def render(report: Report) -> str:
         f"{in_words(score)} {score.utterances} utterances ({minutes(report.speech_s)} of speech), "
         f"{percent(score.sentence_error)} of them with an error.",
     ]
-    if score.marks:
-        blocks += ["## What to know", "\n".join(f"- **{_text(one)}**: {explain(one)}" for one in score.marks)]
+    blocks += _marks(score.marks)
     if report.excluded:
         rows = [(_text(one.reason), one.count, _text(", ".join(one.examples))) for one in report.excluded]
         blocks += ["## Not scored", _table(("reason", "utterances", "such as"), rows)]
     blocks += ["## By speaker", _table(("speaker", "utterances", "words", "WER", "CER"), _speakers(report))]
     worst = sorted(score.per_utterance, key=lambda one: -one.words.errors)[:_WORST]
     blocks += [f"## The {len(worst)} utterances with most errors", "\n\n".join(map(_utterance, worst))]
-    blocks += ["## Signature", f"```\n{score.signature.replace('`', chr(39))}\n```"]
+    blocks += ["## Signature", _signatures(score.signature)]
     return "\n\n".join(blocks) + "\n"
+
+
+def render_comparison(found: "Comparison") -> str:
+    """Return both rates with their difference, the verdict, and the utterances that differ most."""
+    rates = [
+        (f"**{name}**", percent(first), percent(second), f"{100 * (second - first):+.1f} points")
+        for name, (first, second) in (("WER", found.wer), ("CER", found.cer))
+    ]
+    differences = (
+        ("WER", found.wer_difference),
+        ("WER", found.wer_speaker_difference),
+        ("CER", found.cer_difference),
+        ("CER", found.cer_speaker_difference),
+    )
+    first, second = map(_text, found.names)
+    blocks = [
+        f"# {first} and {second}",
+        _table(("", "first", "second", "difference"), rates),
+        f"**{_text(found.in_words())}**",
+        "\n".join(f"- {name} {in_points(one)}" for name, one in differences if one is not None),
+        f"{found.utterances} utterances ({minutes(found.speech_s)} of speech): "
+        f"{found.better} better with the second, {found.worse} worse.",
+        *_marks(found.marks),
+        "## By speaker",
+        _table(
+            ("speaker", "utterances", "words", "first WER", "second WER"),
+            [
+                (
+                    _who(one.speaker),
+                    one.utterances,
+                    one.words,
+                    *(_rate(each, one.words) for each in one.errors),
+                )
+                for one in found.per_speaker
+            ],
+        ),
+    ]
+    if gaps := found.gaps[:_WORST]:
+        told = [
+            f"- `{one.utterance_id.replace('`', chr(39))}` ({one.errors[0]} and {one.errors[1]} errors)\n"
+            f"  - said {_text(one.reference)}\n  - first {_text(one.first)}\n  - second {_text(one.second)}"
+            for one in gaps
+        ]
+        blocks += [f"## The {len(gaps)} utterances that differ most", "\n".join(told)]
+    return "\n\n".join([*blocks, "## Signatures", _signatures(*found.signatures)]) + "\n"
+
+
+def _marks(marks: Sequence[str]) -> list[str]:
+    if not marks:
+        return []
+    return ["## What to know", "\n".join(f"- **{_text(one)}**: {explain(one)}" for one in marks)]
+
+
+def _signatures(*signatures: str) -> str:
+    return "\n".join(["```", *(one.replace("`", "'") for one in signatures), "```"])
+
+
+def _who(speaker: str | None) -> str:
+    return "*unknown*" if speaker is None else _text(speaker)
+
+
+def _rate(errors: int, length: int) -> str:
+    return percent(errors / length if length else None)
 
 
 def _counts(counts: Counts) -> tuple[int, ...]:
@@ -55,7 +121,7 @@ def _counts(counts: Counts) -> tuple[int, ...]:
 def _speakers(report: Report) -> list[tuple[object, ...]]:
     return [
         (
-            _text(one.speaker) if one.speaker is not None else "*unknown*",
+            _who(one.speaker),
             one.utterances,
             one.words.length,
             percent(one.words.rate),

@@ -1,5 +1,6 @@
 "use strict";
-// Rows: [id, speaker, seconds, confidence, word errors, words, character errors, characters, direction, steps, sound]
+// Rows: [id, speaker, seconds, confidence, word errors, words, character errors, characters, direction, steps, sound,
+// picture, second], where `second` is [word errors, character errors, steps] of another system.
 // A step is a word that is right, or [said, recognised] with null for nothing. Text is only ever set as text.
 const rows = JSON.parse(document.getElementById("data").textContent);
 const by = (id) => document.getElementById(id);
@@ -9,7 +10,9 @@ let shown = [], drawn = 0;
 
 const rate = (errors, length) => (length ? errors / length : errors ? Infinity : 0);
 const percent = (value) => (Number.isFinite(value) ? (100 * value).toFixed(1) + " %" : "–");
-const text = (row) => row[9].map((step) => (Array.isArray(step) ? step.filter(Boolean).join(" ") : step)).join(" ");
+const words = (steps) => steps.map((step) => (Array.isArray(step) ? step.filter(Boolean).join(" ") : step)).join(" ");
+const text = (row) => words(row[9]) + (row[12] ? " " + words(row[12][2]) : "");
+const gain = (row) => row[4] - (row[12] ? row[12][0] : row[4]);
 const fold = (value) => value.normalize("NFC").toLowerCase();
 const haystacks = new Array(rows.length);
 const haystack = (i) => (haystacks[i] ??= fold([rows[i][0], rows[i][1] ?? "", text(rows[i])].join("\n")));
@@ -22,12 +25,16 @@ const ORDERS = {
   best: (a, b) => rate(rows[a][4], rows[a][5]) - rate(rows[b][4], rows[b][5]),
   long: (a, b) => (rows[b][2] ?? rows[b][5]) - (rows[a][2] ?? rows[a][5]),
   unsure: (a, b) => (rows[a][3] ?? 1) - (rows[b][3] ?? 1),
+  gain: (a, b) => gain(rows[b]) - gain(rows[a]),
+  loss: (a, b) => gain(rows[a]) - gain(rows[b]),
   speaker: (a, b) => (rows[a][1] ?? "").localeCompare(rows[b][1] ?? ""),
 };
 const KINDS = {
   all: () => true,
   wrong: (row) => row[4] > 0,
   right: (row) => row[4] === 0,
+  better: (row) => gain(row) > 0,
+  worse: (row) => gain(row) < 0,
   played: (row) => Boolean(row[10]),
 };
 
@@ -62,6 +69,15 @@ function step(one) {
   return pair;
 }
 
+function line(steps, rightToLeft, whose) {
+  const made = element("p", "line");
+  made.dir = rightToLeft ? "rtl" : "ltr";
+  if (whose) made.append(element("bdi", "whose", whose));
+  for (const one of steps) made.append(step(one), " ");
+  if (!steps.length) made.append(element("span", "soft", "(nothing said, nothing recognised)"));
+  return made;
+}
+
 function card(row) {
   const made = element("li", "card");
   made.tabIndex = -1;
@@ -75,13 +91,15 @@ function card(row) {
   }
   if (row[2] !== null) about.append(element("span", "", row[2].toFixed(1) + " s"));
   if (row[3] !== null) about.append(element("span", "", "confidence " + row[3].toFixed(2)));
-  about.append(element("span", row[4] ? "rate" : "rate zero", "WER " + percent(rate(row[4], row[5]))));
-  about.append(element("span", "", "CER " + percent(rate(row[6], row[7]))));
-  const line = element("p", "line");
-  line.dir = row[8] ? "rtl" : "ltr";
-  for (const one of row[9]) line.append(step(one), " ");
-  if (!row[9].length) line.append(element("span", "soft", "(nothing said, nothing recognised)"));
-  made.append(about, line);
+  made.append(about);
+  if (row[12]) {
+    about.append(element("span", "rate", row[4] + " → " + row[12][0] + " word errors"));
+    made.append(line(row[9], row[8], list.dataset.line0), line(row[12][2], row[8], list.dataset.line1));
+  } else {
+    about.append(element("span", row[4] ? "rate" : "rate zero", "WER " + percent(rate(row[4], row[5]))));
+    about.append(element("span", "", "CER " + percent(rate(row[6], row[7]))));
+    made.append(line(row[9], row[8]));
+  }
   if (row[10]) {
     const player = element("audio");
     player.controls = true;

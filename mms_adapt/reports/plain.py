@@ -1,6 +1,11 @@
 """The report as plain text for a terminal or a log: the headline, what to know of it, the signature."""
 
-from mms_adapt.reports import Report, explain, in_words, minutes, percent, span
+from typing import TYPE_CHECKING
+
+from mms_adapt.reports import Report, explain, in_points, in_words, minutes, percent, span
+
+if TYPE_CHECKING:
+    from mms_adapt.compare import Comparison
 
 SUFFIX = ".txt"
 
@@ -28,6 +33,21 @@ def render(report: Report) -> str:
     lines += [f"  excluded: {one.count} x {one.reason}" for one in report.excluded]
     lines += ["", *(f"  {mark}: {explain(mark)}" for mark in score.marks)] if score.marks else []
     return "\n".join([*lines, "", f"  {score.signature}", ""])
+
+
+def render_comparison(found: "Comparison") -> str:
+    """Return both rates, their difference, what it means, and both signatures."""
+    lines = [f"first   {found.names[0]}", f"second  {found.names[1]}", ""]
+    for name, (first, second), *differences in (
+        ("WER", found.wer, found.wer_difference, found.wer_speaker_difference),
+        ("CER", found.cer, found.cer_difference, found.cer_speaker_difference),
+    ):
+        lines.append(f"{name}  {percent(first)} and {percent(second)}")
+        lines += [f"     {in_points(one)}" for one in differences if one is not None]
+    lines += ["", found.in_words()]
+    lines.append(f"{found.utterances} utterances: {found.better} better with the second, {found.worse} worse")
+    lines += [f"note: {mark}: {explain(mark)}" for mark in found.marks]
+    return "\n".join([*lines, "", *found.signatures, ""])
 
 
 def _errors(substitutions: int, deletions: int, insertions: int) -> str:
