@@ -75,7 +75,8 @@ def connected(*kinds: Numbers) -> Numbers:
         for own, label in zip(labelled, labels, strict=True):
             least = np.full(label.max(initial=-1) + 1, len(first))
             np.minimum.at(least, label, first[own])
-            first[own] = least[label]
+            np.minimum.at(first, first[own], least[label])  # what it was so far hangs together with it, too
+            first[own] = np.minimum(first[own], least[label])
         first = first[first]
         if np.array_equal(first, before):
             return np.unique(first, return_inverse=True)[1]
