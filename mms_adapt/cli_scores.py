@@ -38,6 +38,10 @@ def evaluate(
     decoder_option: DecoderOptions = None,
     device: Device = "auto",
     backbone: AdaptersBackbone = None,
+    sound: Annotated[
+        bool, typer.Option("--sound", help="Put players and spectrograms into an HTML report.")
+    ] = False,
+    sound_mb: Annotated[float, typer.Option(help="At most so much, the worst utterances first.")] = 24.0,
     show: Annotated[int, typer.Option(help="Print so many transcripts beside their references.")] = 3,
     quiet: Quiet = False,
 ) -> None:
@@ -45,6 +49,7 @@ def evaluate(
 
     Example: mms-adapt evaluate adapters/mdw prepared/mdw --split test --json score.json --report report.html
     """
+    from mms_adapt.evaluate import EvaluateOptions
     from mms_adapt.evaluate import evaluate as run
 
     with terminal.progress(quiet=quiet) as progress:
@@ -58,6 +63,7 @@ def evaluate(
             decoder_options=decoder_pairs(decoder_option),
             device=device,
             backbone=backbone,
+            options=EvaluateOptions(embed_audio=sound, embed_audio_mb=sound_mb),
             progress=progress,
         )
     terminal.show_score(score, split=split, examples=show)

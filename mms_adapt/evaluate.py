@@ -14,10 +14,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from mms_adapt import audio, files, language, reports, text
+from mms_adapt import audio, breakdown, files, language, reports, text
+from mms_adapt.breakdown import Breakdown
 from mms_adapt.decoders import Hypothesis
+from mms_adapt.edits import canonical
 from mms_adapt.errors import SplitError
+from mms_adapt.inspection.spectrogram import png
 from mms_adapt.manifest import Utterance
+from mms_adapt.measure import measure
 from mms_adapt.passport import file_sha256
 from mms_adapt.prepared import Prepared
 from mms_adapt.recordings import Waveform
@@ -26,7 +30,7 @@ from mms_adapt.scoring import Conditions, Score, score
 from mms_adapt.transcribe import Progress, TranscribeOptions, Transcriber
 
 _HELD_S = 1200.0  # audio held at a time, so that batches can be made by length: 77 MB
-_PLAYER_BYTES_A_SECOND = 4_500  # of MP3 at 16 kHz as base64, rather too many
+_PLAYER_BYTES_A_SECOND = 11_000  # of MP3 at 16 kHz and a spectrogram as base64, rather too many
 _EXAMPLES = 5
 
 
@@ -37,7 +41,7 @@ class EvaluateOptions:
     Attributes:
         bootstrap: Draws for the 95 % intervals; 0 for none.
         seed: Start of their random numbers.
-        embed_audio: Put the sound of utterances into an HTML report.
+        embed_audio: Put the sound of utterances, and its spectrogram, into an HTML report.
         embed_audio_mb: At most so much of it; those with most errors come first.
     """
 
@@ -94,14 +98,15 @@ def evaluate(
     transcriber = Transcriber.load(adapter, backbone=backbone, options=through)
     transcriber.check_language(data.target_lang, f"{data.folder}", "evaluate an adapter on")
     began_s = time.perf_counter()
-    hypotheses = list(_transcribed(transcriber, utterances, data, progress))
+    levels_db: list[float] = []
+    hypotheses = list(_transcribed(transcriber, utterances, data, progress, levels_db if wanted else None))
     elapsed_s = time.perf_counter() - began_s
     found = _scored(utterances, hypotheses, data, _conditions(transcriber, data, split), chosen)
     if wanted:
         clips = [Clip(one.duration_s, one.confidence) for one in hypotheses]
         if chosen.embed_audio:
             clips = _with_sound(clips, found, utterances, data, chosen.embed_audio_mb)
-        made = _report(transcriber, data, found, split=split, elapsed_s=elapsed_s, clips=clips)
+        made = _report(transcriber, data, found, split, elapsed_s, clips, levels_db)
         for path, format in wanted:
             files.write(path, format.render(made).encode("utf-8", "replace"))
     return found
@@ -131,10 +136,10 @@ def _report(
     transcriber: Transcriber,
     data: Prepared,
     found: Score,
-    *,
     split: str,
     elapsed_s: float,
     clips: Sequence[Clip],
+    levels_db: Sequence[float],
 ) -> Report:
     """Gather what a report shows."""
     return Report(
@@ -150,7 +155,22 @@ def _report(
         licence=data.licence or "",
         excluded=_exclusions(data),
         clips=tuple(clips),
+        breakdowns=tuple(_breakdowns(found, clips, levels_db, data)),
     )
+
+
+def _breakdowns(
+    found: Score, clips: Sequence[Clip], levels_db: Sequence[float], data: Prepared
+) -> list[Breakdown]:
+    """Say where the errors are: in long or short, loud or faint utterances, in words that are new."""
+    known = {word for one in data.utterances("train") for word in canonical(one.reference or "").split()}
+    loud = "The level of loud vowels, in decibels of full scale."
+    lengths_s = [clip.duration_s for clip in clips]
+    return [
+        breakdown.by_number(found.per_utterance, lengths_s, name="Length of the utterance", unit="s"),
+        breakdown.by_number(found.per_utterance, levels_db, name="Loudness", unit="dB", note=loud),
+        breakdown.by_novelty(found.per_utterance, known),
+    ]
 
 
 def _utterances(data: Prepared, split: str) -> Sequence[Utterance]:
@@ -161,14 +181,23 @@ def _utterances(data: Prepared, split: str) -> Sequence[Utterance]:
 
 
 def _transcribed(
-    transcriber: Transcriber, utterances: Sequence[Utterance], data: Prepared, progress: Progress | None
+    transcriber: Transcriber,
+    utterances: Sequence[Utterance],
+    data: Prepared,
+    progress: Progress | None,
+    levels_db: list[float] | None,
 ) -> Iterator[Hypothesis]:
-    """Transcribe in the manifest's order, every recording decoded once, some minutes held at a time."""
+    """Transcribe in the manifest's order, every recording decoded once, some minutes held at a time.
+
+    How loud each is, is added to `levels_db` where that is given.
+    """
     held: list[Waveform] = []
     held_s = 0.0
     done = 0
     for _, samples in audio.read_utterances(utterances, data.root):
         held.append(samples)
+        if levels_db is not None:
+            levels_db.append(measure(samples).level_db)
         held_s += len(samples) / audio.SAMPLE_RATE_HZ
         if held_s >= _HELD_S:
             yield from transcriber.waveforms(held)
@@ -246,11 +275,19 @@ def _with_sound(
             break
         chosen.add(utterances[place].id)
     wanted = [one for one in utterances if one.id in chosen]
-    sounds = {one.id: player(samples) for one, samples in audio.read_utterances(wanted, data.root)}
+    sounds = {
+        one.id: (player(samples), picture(samples))
+        for one, samples in audio.read_utterances(wanted, data.root)
+    }
     return [
-        Clip(clip.duration_s, clip.confidence, sounds.get(one.id))
+        Clip(clip.duration_s, clip.confidence, *sounds.get(one.id, (None, None)))
         for clip, one in zip(clips, utterances, strict=True)
     ]
+
+
+def picture(samples: Waveform) -> str:
+    """Return the spectrogram of audio at 16 kHz, `(samples,)`, as a data URI."""
+    return f"data:image/png;base64,{base64.b64encode(png(samples)).decode('ascii')}"
 
 
 def player(samples: Waveform) -> str:

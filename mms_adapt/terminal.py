@@ -252,16 +252,16 @@ def show_score(score: "Score", *, split: str, examples: int) -> None:
     """Print the headline, what to keep in mind, and some transcripts beside their references."""
     from rich.text import Text
 
-    from mms_adapt.reports import explain, percent, span
+    from mms_adapt.reports import explain, percent, spans
 
     out = console()
     figures = f"{score.utterances} utterances, {score.words} words, {score.characters} characters"
     out.print(f"{split} set: {figures}", markup=False)
-    for name, rate, interval in (
-        ("word error rate", score.wer, score.wer_interval),
-        ("character error rate", score.cer, score.cer_interval),
+    for name, rate, *intervals in (
+        ("word error rate", score.wer, score.wer_interval, score.wer_speaker_interval),
+        ("character error rate", score.cer, score.cer_interval, score.cer_speaker_interval),
     ):
-        out.print(Text.assemble(f"  {name:21}", (percent(rate), "bold"), f"  ({span(interval)})"))
+        out.print(Text.assemble(f"  {name:21}", (percent(rate), "bold"), f"  ({spans(*intervals)})"))
     for mark in score.marks:
         out.print(f"note: {mark}: {explain(mark)}", markup=False)
     step = max(1, len(score.per_utterance) // max(1, examples))

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import chromium
 import numpy as np
 import pytest
-from chromium import dump
 from typer.testing import CliRunner
 
 import mms_adapt
@@ -260,20 +260,17 @@ def test_the_same_twice_makes_a_report(pair: tuple[Path, Path]) -> None:
 
 def test_a_browser_shows_both_transcripts(pair: tuple[Path, Path], tmp_path: Path) -> None:
     found = compare(*pair)
-    script = """
-      const highest = () => list.querySelector(".rate").textContent;
-      const pick = (id, value) => { by(id).value = value; by(id).dispatchEvent(new Event("change")); };
-      const told = [list.querySelectorAll("li")[0].querySelectorAll(".line").length, highest()];
-      pick("order", "loss"); told.push(highest());
-      pick("which", "worse"); told.push(by("count").textContent);
-      document.title = told.join(";");
-    """
-    shown = dump(html.render_comparison(found), tmp_path, script)
-    lines, gain, loss, count = shown.split("<title>")[1].split("</title>")[0].split(";")
-    most = max(found.gaps, key=lambda one: one.errors[0] - one.errors[1]).errors
-    least = min(found.gaps, key=lambda one: one.errors[0] - one.errors[1]).errors
-    assert lines == "2" and count == f"{found.worse} of {len(found.gaps)}"
-    assert gained(gain) == most[0] - most[1] and gained(loss) == least[0] - least[1]
+    most = max(one.errors[0] - one.errors[1] for one in found.gaps)
+    least = min(one.errors[0] - one.errors[1] for one in found.gaps)
+    highest = 'document.querySelector("#utterances .rate").textContent'
+    with chromium.opened(html.render_comparison(found), tmp_path) as page:
+        assert page.run('document.querySelector("#utterances li").querySelectorAll(".line").length') == 2
+        assert page.run('document.querySelector("#utterances .whose").textContent') == "old"
+        assert gained(page.run(highest)) == most
+        page.run('by("order").value = "loss"; by("which").value = "worse"; choose()')
+        assert gained(page.run(highest)) == least
+        assert page.run('by("count").textContent') == f"{found.worse} of {len(found.gaps)}"
+        assert page.run("document.documentElement.scrollWidth <= innerWidth")
 
 
 def gained(words: str) -> int:

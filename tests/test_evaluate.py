@@ -103,3 +103,33 @@ def test_what_cannot_work_is_told(adapter: Path, prepared: Prepared, tmp_path: P
     wolof = mms_adapt.prepare(corpus, tmp_path / "wolof", target_lang="wol")
     with pytest.raises(AdapterMismatchError, match=r"writes 'mdw' and .* holds 'wol'"):
         evaluate(adapter, wolof, device="cpu")
+
+
+def test_the_report_has_sound_pictures_and_where_errors_are(
+    adapter: Path, prepared: Prepared, tmp_path: Path
+) -> None:
+    path, test = tmp_path / "a.html", prepared.utterances("test")
+    evaluate(adapter, prepared, device="cpu", report=path, options=EvaluateOptions(embed_audio=True))
+    page = path.read_text(encoding="utf-8")
+    assert page.count('"data:audio/mpeg;base64,') == page.count('"data:image/png;base64,') == len(test)
+    record = tmp_path / "a.json"
+    evaluate(adapter, prepared, device="cpu", report=record)
+    found = json.loads(record.read_text(encoding="utf-8"))["breakdowns"]
+    assert [one["name"] for one in found] == [
+        "Length of the utterance",
+        "Loudness",
+        "Words new to the adapter",
+    ]
+    assert all(sum(group["utterances"] for group in one["groups"]) == len(test) for one in found[:2])
+    words = sum(len((one.reference or "").split()) for one in test)
+    counted = [group["words"] for group in found[2]["groups"]]
+    assert sum(one["hits"] + one["substitutions"] + one["deletions"] for one in counted) == words
+
+
+def test_sound_is_bounded_by_the_worst(adapter: Path, prepared: Prepared, tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    options = EvaluateOptions(embed_audio=True, embed_audio_mb=0.03)
+    score = evaluate(adapter, prepared, device="cpu", report=path, options=options)
+    page = path.read_text(encoding="utf-8")
+    assert 0 < page.count('"data:audio/mpeg;base64,') < len(score.per_utterance)
+    assert len(page) < 0.03e6 + 60_000

@@ -33,7 +33,7 @@ STOREYS = [
     | {"orthography", "uncertainty", "edits", "disjoint"},
     {"manifest", "vocab", "windows", "recordings", "archives", "power_law", "measure", "eaf_tier"}
     | {"ngram"},
-    {"ledger", "align", "ties", "marks"},
+    {"ledger", "align", "ties", "marks", "breakdown"},
     {"corpora", "quality", "findings", "splits", "scoring", "decoders"},
     {"prepared", "reports", "metrics", "writers"},
     {"prepare", "inspection", "compare"},
@@ -60,7 +60,7 @@ WITHOUT_TORCH = {
     *("eaf eaf_tier praat media tiers measure findings inspection".split()),
     *("errors language text plugins containers audio manifest orthography vocab corpora archives".split()),
     *("quality splits ties marks uncertainty edits disjoint windows recordings __init__ __main__".split()),
-    *("scoring compare writers reports ledger prepare prepared withdrawal".split()),
+    *("scoring breakdown compare writers reports ledger prepare prepared withdrawal".split()),
     *("journal ngram align decoders registry terminal terminal_findings".split()),
     *("cli cli_options cli_data cli_language_model cli_scores".split()),
 }

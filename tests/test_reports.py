@@ -7,9 +7,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
 
+import chromium
+import numpy as np
 import pytest
-from chromium import dump
 
+from mms_adapt.breakdown import by_novelty, by_number
+from mms_adapt.evaluate import picture, player
 from mms_adapt.reports import MARKS, Clip, Exclusion, Report, explain, html, markdown, minutes, percent, plain
 from mms_adapt.reports import json as json_report
 from mms_adapt.scoring import Conditions, score
@@ -92,7 +95,7 @@ def test_markdown_escapes_what_it_quotes() -> None:
     text = markdown.render(report(ROWS))
     assert "<script" not in text.replace("\\<script", "")
     assert all(
-        line.count("|") - line.count("\\|") in (0, 6, 8) for line in text.splitlines() if line[:1] == "|"
+        line.count("|") - line.count("\\|") in (0, 6, 9) for line in text.splitlines() if line[:1] == "|"
     )
     assert ARABIC.split()[0] in text
 
@@ -150,40 +153,130 @@ def test_ten_thousand_utterances_make_a_small_page() -> None:
     assert len(page) < 3_000_000
 
 
+def names(page: chromium.Page) -> list[str]:
+    found: list[str] = page.run(
+        'Array.from(document.querySelectorAll("#utterances .name"), (one) => one.textContent)'
+    )
+    return found
+
+
+def pick(page: chromium.Page, id: str, value: str) -> None:
+    """Choose an option, or type a text, as a user does."""
+    change = f'one.value = {json.dumps(value)}; for (const kind of ["input", "change"])'
+    page.run(
+        f'{{ const one = document.getElementById("{id}"); {change} one.dispatchEvent(new Event(kind)); }}'
+    )
+
+
 def test_a_browser_draws_the_page_and_runs_no_foreign_script(tmp_path: Path) -> None:
-    shown = dump(html.render(report(ROWS)), tmp_path)
-    assert "<title>Xyz (xyz), test set" in shown
-    assert shown.count('<li class="card"') == len(ROWS)
-    assert '<p class="line" dir="rtl">' in shown
-    assert "said: " in shown
-    assert "6 of 6" in shown
+    with chromium.opened(html.render(report(ROWS)), tmp_path) as page:
+        assert page.run("document.title").startswith("Xyz (xyz), test set")
+        assert len(names(page)) == len(ROWS)
+        assert page.run('document.querySelectorAll("p.line[dir=rtl]").length') == 2
+        assert page.run('document.querySelector("#utterances .unseen").textContent') == "added: "
+        assert page.run('document.getElementById("count").textContent') == "6 of 6"
+        assert not page.asked
 
 
 def test_a_browser_searches_sorts_and_filters(tmp_path: Path) -> None:
-    script = """
-      const names = () => Array.from(list.querySelectorAll(".name"), (one) => one.textContent).join();
-      const pick = (id, value) => { by(id).value = value; by(id).dispatchEvent(new Event("change")); };
-      const report = [];
-      pick("order", "file"); report.push("file=" + names());
-      pick("which", "right"); report.push("right=" + names());
-      pick("which", "all"); search.value = "CAT a"; choose(); report.push("search=" + names());
-      document.querySelector("table.sortable th button").click();
-      report.push("speaker=" + document.querySelector("table.sortable tbody td").textContent);
-      report.push("theme=" + (by("theme").click(), document.documentElement.dataset.theme));
-      document.title = report.join(";");
-    """
-    shown = dump(html.render(report(ROWS[:4])), tmp_path, script)
-    title = html_module.unescape(re.findall("<title>(.*?)</title>", shown)[0])
-    found = dict(part.split("=") for part in title.split(";"))
-    assert found["file"] == "u00000,u00001,u00002,u00003"
-    assert found["right"] == "u00001"
-    assert found["search"] == "u00000"
-    assert found["speaker"] == "דוד"
-    assert found["theme"] in ("dark", "light")
+    with chromium.opened(html.render(report(ROWS[:4])), tmp_path) as page:
+        pick(page, "order", "file")
+        assert names(page) == ["u00000", "u00001", "u00002", "u00003"]
+        pick(page, "which", "right")
+        assert names(page) == ["u00001"]
+        pick(page, "which", "all")
+        page.press("/")
+        for key in "CAT a":
+            page.press(key)
+        page.until('document.getElementById("count").textContent === "1 of 4"')
+        assert names(page) == ["u00000"]
+        first = 'document.querySelector("table.sortable tbody td").textContent'
+        page.click("table.sortable th button")
+        assert page.run(first) == "דוד"
+        page.click("table.sortable th button")
+        assert page.run(first) == "ann"
+        page.click("#theme")
+        assert page.run("document.documentElement.dataset.theme") in ("dark", "light")
 
 
-def test_a_browser_gets_the_players_that_were_asked_for(tmp_path: Path) -> None:
-    clips = (Clip(1.0, 0.5, "data:audio/mpeg;base64,SUQz"), Clip(1.0, 0.5))
-    shown = dump(html.render(report(ROWS[:2], clips=clips)), tmp_path)
-    assert shown.count("<audio") == 1
-    assert "with sound" in shown
+def test_ten_thousand_utterances_are_searched_at_once(tmp_path: Path) -> None:
+    many = report([(f"one two three {n}", f"one too three {n}", f"s{n % 9}") for n in range(10_000)])
+    with chromium.opened(html.render(many), tmp_path) as page:
+        assert page.run('document.querySelectorAll("#utterances > li").length') <= 150
+        pick(page, "search", "three 777 s3")
+        page.until('document.getElementById("count").textContent.endsWith(" of 10,000")')
+        pick(page, "search", "u00777")
+        page.until('document.getElementById("count").textContent === "1 of 10,000"')
+        page.run(
+            "globalThis.began = performance.now(); choose(); globalThis.took = performance.now() - began"
+        )
+        assert page.run("took") < 1000
+
+
+def tone(seconds: float) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
+    time_s = np.arange(int(seconds * 16_000)) / 16_000
+    return (0.2 * np.sin(2 * np.pi * 440 * time_s)).astype(np.float32)
+
+
+def test_a_browser_plays_one_sound_at_a_time(tmp_path: Path) -> None:
+    sound = (player(tone(2.0)), picture(tone(2.0)))
+    clips = (Clip(2.0, 0.5, *sound), Clip(1.0, 0.9), Clip(2.0, 0.1, *sound))
+    with chromium.opened(html.render(report(ROWS[:3], clips=clips)), tmp_path) as page:
+        pick(page, "order", "file")
+        pick(page, "which", "played")
+        assert names(page) == ["u00000", "u00002"]
+        page.run('globalThis.sounds = document.querySelectorAll("audio")')
+        page.press("j")
+        page.press("p")
+        page.until("sounds[0].currentTime > 0.1 && !sounds[0].paused")
+        assert page.run("sounds[0].duration") == pytest.approx(2.0, abs=0.15)
+        page.press("j")
+        page.press("p")
+        page.until("sounds[1].currentTime > 0.1")
+        assert page.run("sounds[0].paused") and not page.run("sounds[1].paused")
+        page.until("sounds[1].ended")
+        page.press("k")
+        page.click("img.spectrogram", 0.5)
+        page.until("sounds[0].ended || sounds[0].currentTime > 1.2")
+        assert page.run('document.querySelector("img.spectrogram").naturalHeight') == 128
+        assert not page.asked
+
+
+def test_hostile_texts_are_shown_as_text(tmp_path: Path) -> None:
+    rows = [
+        *ROWS,
+        ("<b>bold</b> &amp; \u202eleft\u202c \u2066iso", "$(curl x) ${1} {{7*7}} %s", "<i>ben</i>"),
+        ("क्\u200dष ज़ क़", "क्ष ज़", "हिन्दी"),
+        ("a\u0301\u0301\u0301 " * 30, "\u0301 b", None),
+        ("long" * 25_000, "word " * 20_000, "ann"),
+    ]
+    with chromium.opened(html.render(report(rows, source=HOSTILE, licence=HOSTILE)), tmp_path) as page:
+        assert (
+            page.run('document.querySelectorAll("main b:not(.marks b):not(.scale b), main img").length') == 0
+        )
+        assert "taken" not in page.run("document.title")
+        texts = page.run('Array.from(document.querySelectorAll("#utterances bdi"), (one) => one.textContent)')
+        assert {"<b>bold</b>", "<i>ben</i>", "क्\u200dष", "long" * 25_000} <= set(texts)
+        assert page.run("document.documentElement.scrollWidth <= innerWidth")
+        assert not page.asked
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_is_wider_than_the_window(width: int, tmp_path: Path) -> None:
+    rows = [(f"{one} {word}", word, "speaker" * 9) for one in range(9) for word in ("ba", "bé", "ŋmo")]
+    content = html.render(report(rows, excluded=(Exclusion("too_long", 3, ("x" * 200,), "cut it"),)))
+    with chromium.opened(content, tmp_path, width=width) as page:
+        assert page.run("document.documentElement.scrollWidth <= innerWidth")
+        assert page.run("innerWidth") == width
+
+
+def test_breakdowns_and_matrix_are_shown() -> None:
+    one = report(ROWS)
+    groups = (by_number(one.score.per_utterance, range(len(ROWS)), name="Length <x>", unit="s"),)
+    groups += (by_novelty(one.score.per_utterance, {"the"}),)
+    found = report(ROWS, breakdowns=groups)
+    page = html.render(found)
+    assert "Length &lt;x&gt;" in page and "never heard in training" in page
+    assert '<table class="matrix">' in page
+    assert "never heard in training" in markdown.render(found)
+    assert [len(one["groups"]) for one in json.loads(json_report.render(found))["breakdowns"]] == [1, 2]

@@ -1,6 +1,7 @@
 """Rates, counts, alignment, intervals and signatures, against jiwer and against values worked out by hand."""
 
 import json
+import math
 import random
 import unicodedata
 
@@ -139,19 +140,34 @@ def test_one_utterance_or_one_speaker_gives_no_interval() -> None:
 
 
 def test_bootstrap_by_hand() -> None:
-    # two units: a draw is (a, a), (b, b) or both, with chances 1/4, 1/4 and 1/2
-    interval = bootstrap([0, 10], [10, 10], resamples=4000)
+    # two units: a draw is (a, a), (b, b) or both, with chances 1/4, 1/4 and 1/2: it varies by 0.2 / sqrt(2),
+    # the mean of two such units by 0.2, and Student's t of one degree of freedom asks for 12.706 times that
+    interval = bootstrap([3, 7], [10, 10], resamples=40_000)
     assert interval is not None
-    assert (interval.low, interval.high) == (0.0, 1.0)
-    blocks = bootstrap([0, 0, 10, 10], [10] * 4, blocks=["a", "a", "b", "b"], resamples=4000)
+    reach = 12.706 * 0.2 / 0.5
+    assert interval.low == pytest.approx(0.5 * math.exp(-reach), rel=0.1)
+    assert interval.high == 10.0, "0.5 * exp(reach) says nothing any more"
+    blocks = bootstrap([1, 2, 3, 4], [5] * 4, blocks=["a", "a", "b", "b"], resamples=40_000)
     assert blocks is not None
-    assert (blocks.low, blocks.high, blocks.unit_count) == (0.0, 1.0, 2)
+    assert (blocks.low, blocks.unit_count) == (pytest.approx(interval.low, rel=0.1), 2)
+    many = bootstrap([3, 7] * 500, [10] * 1000, resamples=4000)
+    assert many is not None
+    assert (many.low, many.high) == pytest.approx((0.5 - 1.96 * 0.0063, 0.5 + 1.96 * 0.0063), abs=5e-4)
     # a draw of empty references alone has no rate and is left out
     sparse = bootstrap([1, 0, 0], [2, 0, 0], resamples=200)
     assert sparse is not None
     assert (sparse.low, sparse.high) == (0.5, 0.5)
     with pytest.raises(OptionError, match="bootstrap=-1"):
         bootstrap([1, 2], [3, 4], resamples=-1)
+
+
+def test_no_error_at_all_is_no_certainty() -> None:
+    interval = bootstrap([0] * 20, [5] * 20)
+    assert interval is not None
+    # were one utterance in seven wrong, twenty without an error would come about in one of twenty tries
+    assert interval.low == 0 and interval.high == pytest.approx(0.139, abs=0.001)
+    assert (1 - interval.high) ** 20 == pytest.approx(0.05)
+    assert bootstrap([0, 0], [0, 0]) is None
 
 
 def test_drawing_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +190,20 @@ def test_intervals_cover_as_often_as_they_say() -> None:
     assert 0.90 <= held / 300 <= 0.98
 
 
+@pytest.mark.parametrize("speakers", [2, 5])
+def test_intervals_of_few_speakers_hold_what_they_say(speakers: int) -> None:
+    generator = np.random.default_rng(6)
+    held = 0
+    blocks = [str(number % speakers) for number in range(60)]
+    for _ in range(300):
+        rates = generator.beta(4, 12, size=speakers)  # mean 1/4
+        errors = generator.binomial(8, np.tile(rates, 60 // speakers))
+        interval = bootstrap(errors, [8] * 60, blocks=blocks, resamples=300)
+        assert interval is not None
+        held += interval.low <= 1 / 4 <= interval.high
+    assert 0.91 <= held / 300 <= 0.99
+
+
 def test_signature_says_what_made_the_score() -> None:
     conditions = Conditions(
         normaliser="basic-1",
@@ -193,7 +223,7 @@ def test_signature_says_what_made_the_score() -> None:
     assert parts["split"] == "test@0123456789ab"
     assert parts["adapter"] == "mdw@aa/bb"
     assert parts["decoder"] == "beam(width=8)"
-    assert parts["ci"] == "percentile-bootstrap,utterance+speaker,n=200,seed=7,0.95"
+    assert parts["ci"] == "bootstrap-log-t,utterance+speaker,n=200,seed=7,0.95"
     assert parts["marks"] == "one_speaker+small_test"
     assert parts["jiwer"] == jiwer_version()
 

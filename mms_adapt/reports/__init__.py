@@ -15,10 +15,12 @@ from pathlib import Path
 from types import ModuleType
 
 from mms_adapt import plugins
+from mms_adapt.breakdown import Breakdown
 from mms_adapt.errors import OptionError
 from mms_adapt.scoring import Score
 from mms_adapt.uncertainty import Difference, Interval
 
+_FAR = 2.0  # how far above this an interval reaches tells nobody anything
 MARKS = {
     "one_speaker": "Everything was recorded with one speaker. The figure tells how well this person is "
     "recognised; expect clearly more errors with anybody else.",
@@ -76,11 +78,13 @@ class Clip:
         duration_s: Length of its audio.
         confidence: The decoder's confidence, 0 to 1.
         audio_uri: A `data:` URI to be played, where wanted.
+        image_uri: Its spectrogram as a `data:` URI.
     """
 
     duration_s: float
     confidence: float
     audio_uri: str | None = None
+    image_uri: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ class Report:
         licence: What its licence says, where known.
         excluded: What could not be scored.
         clips: One for each of `score.per_utterance`, in its order; or none at all.
+        breakdowns: Where the errors are, beside speakers and characters.
     """
 
     score: Score
@@ -114,6 +119,7 @@ class Report:
     licence: str = ""
     excluded: tuple[Exclusion, ...] = ()
     clips: tuple[Clip, ...] = ()
+    breakdowns: tuple[Breakdown, ...] = ()
 
     @property
     def title(self) -> str:
@@ -167,7 +173,16 @@ def span(interval: Interval | None) -> str:
     """Return an interval as percent; words where there is none."""
     if interval is None:
         return "no interval: too few to draw from"
+    if interval.high > _FAR:
+        return f"{100 * interval.low:.1f} to over {100 * _FAR:.0f} %"
     return f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"
+
+
+def spans(by_utterance: Interval | None, by_speaker: Interval | None) -> str:
+    """Return both intervals as percent, that with other speakers where there is one."""
+    if by_speaker is None:
+        return span(by_utterance)
+    return f"{span(by_utterance)}; with other speakers {span(by_speaker)}"
 
 
 def in_points(one: Difference) -> str:
@@ -189,10 +204,18 @@ def minutes(seconds_s: float) -> str:
 
 
 def in_words(score: Score) -> str:
-    """Say the headline in one sentence."""
+    """Say the headline in one sentence, and for whom it holds."""
     wrong = round(100 * score.wer)
     sentence = f"For every 100 words spoken, about {wrong} {'goes' if wrong == 1 else 'go'} wrong"
-    if score.wer_interval is not None:
-        low, high = round(100 * score.wer_interval.low), round(100 * score.wer_interval.high)
-        sentence += f"; with another test set of this kind and size, most likely between {low} and {high}"
+    by_speaker, by_utterance = score.wer_speaker_interval, score.wer_interval
+    if by_speaker is not None and by_utterance is not None:
+        sentence += f"; with other speakers, most likely {_between(by_speaker)}"
+        sentence += f" (with other sentences of these {by_speaker.unit_count}, {_between(by_utterance)})"
+    elif by_utterance is not None:
+        sentence += f"; with other sentences of this kind, most likely {_between(by_utterance)}"
     return sentence + "."
+
+
+def _between(interval: Interval) -> str:
+    high = "more than 200" if interval.high > _FAR else f"{100 * interval.high:.0f}"
+    return f"between {100 * interval.low:.0f} and {high}"

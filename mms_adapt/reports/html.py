@@ -4,20 +4,18 @@ In: a `Report`, or a `Comparison`. Out: HTML with style, script and data inside;
 Utterances travel as JSON and are drawn fifty at a time, so ten thousand of them open at once.
 """
 
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING
 
-from mms_adapt.edits import Confusion, Counts, UtteranceScore
-from mms_adapt.reports import Clip, Report, in_words, minutes, percent, span
+from mms_adapt.edits import Counts, UtteranceScore
+from mms_adapt.reports import Clip, Report, _where, in_words, minutes, percent, span
 from mms_adapt.reports._page import (
     document,
     footer,
     is_right_to_left,
     isolated,
     marks,
-    sortable,
     steps,
     utterances,
 )
@@ -27,13 +25,12 @@ if TYPE_CHECKING:
     from mms_adapt.compare import Comparison
 
 SUFFIX = ".html"
-_CONFUSIONS = 15
 
 
 def render(report: Report) -> str:
     """Return the whole page."""
     made = " · ".join(filter(None, [report.adapter and f"adapter {report.adapter}", report.backbone]))
-    parts = (_headline, _marks, _errors, _speakers, _confusions, _utterances, _colophon)
+    parts = (_headline, _marks, _errors, _where.page_part, _utterances, _colophon)
     return document(
         f"{report.title}: {percent(report.score.wer)} WER",
         eyebrow=made,
@@ -68,10 +65,10 @@ def _headline(report: Report) -> str:
 def _figure(name: str, rate: float, interval: Interval | None, by_speaker: Interval | None) -> str:
     """Return a card with the rate, its intervals in words and on a scale from 0 % to 100 % or more."""
     known = [one for one in (by_speaker, interval) if one is not None]
-    top = max(1.0, rate, *(one.high for one in known)) if known else max(1.0, rate)
+    top = max(1.0, rate, *(min(one.high, 2 * max(1.0, rate)) for one in known)) if known else max(1.0, rate)
     bands = "".join(
         f'<i{" class=wide" if one.unit == "speaker" else ""} style="left:{100 * one.low / top:.2f}%;'
-        f'width:{100 * (one.high - one.low) / top:.2f}%"></i>'
+        f'width:{100 * (min(one.high, top) - one.low) / top:.2f}%"></i>'
         for one in known
     )
     speakers = (
@@ -130,55 +127,6 @@ def _parts(name: str, counts: Counts) -> str:
     )
 
 
-def _speakers(report: Report) -> str:
-    speakers = report.score.per_speaker
-    highest = max((one.words.rate or 0.0 for one in speakers), default=0.0) or 1.0
-    rows = "".join(
-        f"<tr><td>{isolated(one.speaker) if one.speaker is not None else '<i>unknown</i>'}</td>"
-        f'<td class="n">{one.utterances:,}</td><td class="n">{one.words.length:,}</td>'
-        f'<td data-value="{one.words.rate or 0:.6f}"><span class="bar" style="width:'
-        f'{6 * (one.words.rate or 0) / highest:.2f}rem"></span>{percent(one.words.rate)}</td>'
-        f'<td class="n" data-value="{one.characters.rate or 0:.6f}">{percent(one.characters.rate)}</td></tr>'
-        for one in speakers
-    )
-    heads = ("Speaker", False), ("Utterances", True), ("Words", True), ("WER", False), ("CER", True)
-    return f"<h2>By speaker</h2>{sortable(heads, rows)}"
-
-
-def _confusions(report: Report) -> str:
-    characters = report.score.character_confusions[:_CONFUSIONS]
-    words = report.score.word_confusions(_CONFUSIONS)
-    return (
-        '<h2>Most frequent confusions</h2><div class="grid">'
-        + _confusion_table("Characters", characters)
-        + _confusion_table("Words", words)
-        + "</div>\n"
-    )
-
-
-def _confusion_table(name: str, confusions: Sequence[Confusion]) -> str:
-    rows = "".join(
-        f'<tr><td>{_glyph(one.reference)}<span class="arrow" aria-label="recognised as">→</span>'
-        f'{_glyph(one.hypothesis)}</td><td class="n">{one.count:,}</td></tr>'
-        for one in confusions
-    )
-    empty = '<tr><td class="soft">none</td></tr>'
-    return (
-        f'<section class="card scroll"><h3>{name}: said → recognised</h3>'
-        f"<table><tbody>{rows or empty}</tbody></table></section>"
-    )
-
-
-def _glyph(text: str) -> str:
-    """Return a character or word so that it can be seen, its Unicode name for the pointer."""
-    if not text:
-        return '<span class="soft">nothing</span>'
-    shown = "␣" if text == " " else f"◌{text}" if unicodedata.combining(text[0]) else text
-    names = " + ".join(unicodedata.name(one, f"U+{ord(one):04X}") for one in text) if len(text) <= 2 else ""
-    title = f' title="{escape(names)}"' if names else ""
-    return f'<bdi class="glyph" dir="auto"{title}>{escape(shown)}</bdi>'
-
-
 def _utterances(report: Report) -> str:
     choices = {
         "wer": "highest WER first",
@@ -225,4 +173,5 @@ def _row(one: UtteranceScore, clip: Clip | None) -> list[object]:
         int(is_right_to_left(one.reference or one.hypothesis)),
         steps(one.alignment),
         None if clip is None else clip.audio_uri,
+        None if clip is None else clip.image_uri,
     ]

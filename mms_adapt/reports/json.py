@@ -30,6 +30,7 @@ def render(report: Report) -> str:
         "licence": report.licence,
         "excluded": [asdict(one) for one in report.excluded],
         "excluded_count": report.excluded_count,
+        "breakdowns": [asdict(one) for one in report.breakdowns],
         "per_utterance": per_utterance,
     }
     return json.dumps(record, ensure_ascii=False, indent=1) + "\n"

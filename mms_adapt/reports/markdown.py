@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mms_adapt.edits import Counts, UtteranceScore
 from mms_adapt.reports import Report, explain, in_points, in_words, minutes, percent, span
+from mms_adapt.uncertainty import Interval
 
 if TYPE_CHECKING:
     from mms_adapt.compare import Comparison
@@ -18,21 +19,27 @@ _SPECIAL = re.compile(r"[\\`*\[\]<>|~&$]|\b_|_\b")
 def render(report: Report) -> str:
     """Return headline, marks, tables by speaker and of the worst utterances, and the signature."""
     score = report.score
+
+    def speakers(interval: Interval | None) -> str:
+        return "one speaker, or nobody says" if interval is None else span(interval)
+
     blocks = [
         f"# {_text(report.title)}",
         _table(
-            ("", "rate", "95 % interval", "substituted", "deleted", "inserted", "of"),
+            ("", "rate", "95 % interval", "with other speakers", "substituted", "deleted", "inserted", "of"),
             [
                 (
                     "**WER**",
                     f"**{percent(score.wer)}**",
                     span(score.wer_interval),
+                    speakers(score.wer_speaker_interval),
                     *_counts(score.word_counts),
                 ),
                 (
                     "**CER**",
                     f"**{percent(score.cer)}**",
                     span(score.cer_interval),
+                    speakers(score.cer_speaker_interval),
                     *_counts(score.character_counts),
                 ),
             ],
@@ -45,6 +52,13 @@ def render(report: Report) -> str:
         rows = [(_text(one.reason), one.count, _text(", ".join(one.examples))) for one in report.excluded]
         blocks += ["## Not scored", _table(("reason", "utterances", "such as"), rows)]
     blocks += ["## By speaker", _table(("speaker", "utterances", "words", "WER", "CER"), _speakers(report))]
+    for one in report.breakdowns:
+        groups = [
+            (_text(group.name), group.utterances, group.words.length, percent(group.words.rate))
+            for group in one.groups
+        ]
+        blocks += [f"## {one.name}", *filter(None, [one.note])]
+        blocks.append(_table(("", "utterances", "words", "of them wrong"), groups))
     worst = sorted(score.per_utterance, key=lambda one: -one.words.errors)[:_WORST]
     blocks += [f"## The {len(worst)} utterances with most errors", "\n\n".join(map(_utterance, worst))]
     blocks += ["## Signature", _signatures(score.signature)]

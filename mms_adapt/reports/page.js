@@ -101,11 +101,23 @@ function card(row) {
     made.append(line(row[9], row[8]));
   }
   if (row[10]) {
+    const picture = element("img", "spectrogram");
     const player = element("audio");
     player.controls = true;
     player.preload = "none";
     player.src = row[10];
     player.setAttribute("aria-label", "Play " + row[0]);
+    if (row[11]) {
+      picture.src = row[11];
+      picture.alt = "Spectrogram of " + row[0] + ", 0 to 8 kHz";
+      picture.style.width = 8 * (row[2] ?? 10) + "rem";
+      picture.title = "Click to play from there";
+      picture.addEventListener("click", (event) => {
+        player.currentTime = (event.offsetX / picture.clientWidth) * (row[2] ?? 0);
+        player.play();
+      });
+      made.append(picture);
+    }
     made.append(player);
   }
   return made;

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from mms_adapt.reports import Report, explain, in_points, in_words, minutes, percent, span
+from mms_adapt.reports import Report, explain, in_points, in_words, minutes, percent, spans
 
 if TYPE_CHECKING:
     from mms_adapt.compare import Comparison
@@ -17,8 +17,8 @@ def render(report: Report) -> str:
     lines = [
         report.title,
         "",
-        f"  WER  {percent(score.wer):>8}   ({span(score.wer_interval)})",
-        f"  CER  {percent(score.cer):>8}   ({span(score.cer_interval)})",
+        f"  WER  {percent(score.wer):>8}   ({spans(score.wer_interval, score.wer_speaker_interval)})",
+        f"  CER  {percent(score.cer):>8}   ({spans(score.cer_interval, score.cer_speaker_interval)})",
         f"  utterances with an error  {percent(score.sentence_error)}",
         "",
         f"  {in_words(score)}",
@@ -27,9 +27,6 @@ def render(report: Report) -> str:
         f"  words: {_errors(words.substitutions, words.deletions, words.insertions)}",
         f"  characters: {_errors(characters.substitutions, characters.deletions, characters.insertions)}",
     ]
-    if score.wer_speaker_interval is not None:
-        interval = score.wer_speaker_interval
-        lines.append(f"  drawn by speaker ({interval.unit_count}): WER {span(interval)}")
     lines += [f"  excluded: {one.count} x {one.reason}" for one in report.excluded]
     lines += ["", *(f"  {mark}: {explain(mark)}" for mark in score.marks)] if score.marks else []
     return "\n".join([*lines, "", f"  {score.signature}", ""])
