@@ -246,7 +246,8 @@ How strong a fault is decides whether it is found: these are such as one would w
 
 `python benchmarks/inspect_faults.py sets`; none of these corpora is part of this repository. Single
 syllables, held for long, are taken for clipped more often than sentences are (`cmn-syllables`), and the
-prompts hold spelled letters and figures, whose pace is another.
+prompts hold spelled letters and figures, whose pace is another. What this says of three of them, and what is
+found in annotation documents: [findings in real corpora](findings_in_real_corpora.md).
 
 {sets}
 
