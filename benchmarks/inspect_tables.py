@@ -276,7 +276,7 @@ recogniser can find, and it is no part of inspect.
 
 It compares sounds, not voices. {chr[pairs_of_sounds]} utterances sound nearly like another one, and
 {chr[pairs_of_sounds_of_two_speakers]} of these pairs are of two ids: no recording of more than a second
-and a half stands under two names. Whether two ids are one person it does not ask and cannot tell, so a
+and a half was found under two names. Whether two ids are one person it does not ask and cannot tell, so a
 test by speaker is as good as the ids are. Who knows better gives both the same `speaker`.
 
 What it does bring up beside that: letters with marks that are stored in two ways, and that one id, with
