@@ -44,7 +44,7 @@ def test_logits_equal_stock(folder: Path, base: Backbone) -> None:
         stock = tiny.model()(**inputs).logits
     assert found.shape == stock.shape
     for row, count in enumerate(batch.frame_counts):
-        assert torch.allclose(found[row, :count], stock[row, :count], atol=1e-5, rtol=0)
+        assert tiny.close(found[row, :count], stock[row, :count])
 
 
 def test_a_batch_equals_one_by_one_and_padding_may_hold_anything(base: Backbone) -> None:
@@ -56,7 +56,7 @@ def test_a_batch_equals_one_by_one_and_padding_may_hold_anything(base: Backbone)
         noisy[row, samples:] = 9.0
         features[row, frames:] = 9.0
         alone = logits(base, tiny.padded(WAVES[row]))[0]
-        assert torch.allclose(together[row, :frames], alone, atol=1e-5, rtol=0)
+        assert tiny.close(together[row, :frames], alone)
     dirty = base.logits(base.encode(features, batch.frame_counts))
     from_noise = logits(base, tiny.Padded(noisy, batch.sample_counts, batch.frame_counts))
     for row, frames in enumerate(batch.frame_counts):
@@ -68,7 +68,7 @@ def test_too_short_for_a_frame_is_finite_and_harms_nobody(base: Backbone) -> Non
     short = tiny.padded(WAVES[0], np.zeros(300, np.float32))
     found = logits(base, short)
     assert torch.isfinite(found).all()
-    assert torch.allclose(found[0], logits(base, tiny.padded(WAVES[0]))[0], atol=1e-5, rtol=0)
+    assert tiny.close(found[0], logits(base, tiny.padded(WAVES[0]))[0])
 
 
 @pytest.mark.parametrize("normalise", [True, False])
@@ -85,7 +85,7 @@ def test_audio_is_normalised_row_by_row_as_stock_does(tmp_path: Path, normalise:
     with torch.no_grad():
         stock = tiny.model().wav2vec2.feature_extractor(inputs["input_values"]).transpose(1, 2)
     for row, count in enumerate(batch.frame_counts):
-        assert torch.allclose(found[row, :count], stock[row, :count], atol=1e-5, rtol=0)
+        assert tiny.close(found[row, :count], stock[row, :count])
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_quick_convolutions_equal_stock(samples: int) -> None:
         found = Convolutions(extractor.conv_layers, 400, 320)(wave)
         stock = extractor(wave[None])[0].T
     assert found.shape == stock.shape == (frame_count(samples), 24)
-    assert torch.allclose(found, stock, atol=1e-5, rtol=0)
+    assert tiny.close(found, stock)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 32, 33, 34, 66, 200])
@@ -107,7 +107,7 @@ def test_quick_positions_equal_stock(frames: int, kernel: int) -> None:
     module = tiny.model(num_conv_pos_embeddings=kernel).wav2vec2.encoder.pos_conv_embed
     hidden = torch.randn(3, frames, 32, generator=torch.Generator().manual_seed(frames))
     with torch.no_grad():
-        assert torch.allclose(PositionalConvolution(module)(hidden), module(hidden), atol=1e-5, rtol=0)
+        assert tiny.close(PositionalConvolution(module)(hidden), module(hidden))
 
 
 def test_frozen_means_frozen(base: Backbone) -> None:
@@ -151,14 +151,14 @@ def test_masks_hide_frames_and_channels(base: Backbone) -> None:
     changed = features.clone()
     changed[0, 10:20] = 5.0
     assert torch.equal(hidden, base.encode(changed, batch.frame_counts, masks=Masks(time, channels)))
-    assert not torch.equal(hidden[0], plain[0]) and torch.allclose(hidden[1], plain[1], atol=1e-6)
+    assert not torch.equal(hidden[0], plain[0]) and tiny.close(hidden[1], plain[1])
     inputs = tiny.model()
     with torch.no_grad():
         projected = inputs.wav2vec2.feature_projection(features)[0]
         projected[time] = inputs.wav2vec2.masked_spec_embed
         mask = torch.arange(frames) < batch.frame_counts[:, None]
         stock = inputs.wav2vec2.encoder(projected, attention_mask=mask).last_hidden_state
-    assert torch.allclose(hidden[0, : batch.frame_counts[0]], stock[0, : batch.frame_counts[0]], atol=1e-5)
+    assert tiny.close(hidden[0, : batch.frame_counts[0]], stock[0, : batch.frame_counts[0]])
 
 
 def test_fingerprint_is_of_the_frozen_weights_alone(folder: Path, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_in_bfloat16_only_the_large_matrices_are(folder: Path, base: Backbone) -
     batch = tiny.padded(*WAVES)
     features, expected = (one.cnn(batch.waveforms, batch.sample_counts) for one in (half, base))
     for row, count in enumerate(batch.frame_counts):
-        assert torch.allclose(features[row, :count], expected[row, :count], atol=1e-5)
+        assert tiny.close(features[row, :count], expected[row, :count])
     for one in half.model.parameters():
         one.requires_grad_(one.dtype == torch.float32 and one.ndim == 2)
     found, exact = logits(half, batch), logits(base, batch)
