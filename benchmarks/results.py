@@ -97,8 +97,6 @@ def run(corpora: Path, work: Path, only: list[str]) -> None:
 
 def do(row: Row, corpora: Path, work: Path) -> dict[str, Any]:
     """Prepare, train and evaluate one row, and return its line."""
-    import torch
-
     import mms_adapt
     from mms_adapt import terminal
     from mms_adapt.splits import SplitOptions
@@ -143,7 +141,7 @@ def do(row: Row, corpora: Path, work: Path) -> dict[str, Any]:
         "marks": list(score.marks),
         "signature": score.signature,
         "versions": passport["versions"],
-        "machine": f"{torch.get_num_threads()} of {os.cpu_count()} cores of {processor()}",
+        "machine": machine(),
     }
 
 
@@ -179,6 +177,15 @@ def decode(work: Path) -> None:
             "signature": score.signature,
         }
         ROWS.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def machine() -> str:
+    """Return what computes here: the GPU, or cores of a processor."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"one {torch.cuda.get_device_name()}"
+    return f"{torch.get_num_threads()} of {os.cpu_count()} cores of {processor()}"
 
 
 def processor() -> str:
