@@ -70,7 +70,12 @@ def train(arguments: argparse.Namespace) -> int:
     )
     print(training.scores())
     scores = [asdict(one) | {"cer": one.cer, "per": one.per} for one in training.found]
-    record = {"scores": scores, "state": asdict(training.state), "options": asdict(training.options)}
+    record = {
+        "scores": scores,
+        "state": asdict(training.state),
+        "options": asdict(training.options),
+        "before": training.before,
+    }
     arguments.checkpoint.with_suffix(".json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     print("finished" if finished else "not finished: run the same command again to go on")
     return 0

@@ -2,7 +2,9 @@
 
 import json
 import random
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +13,10 @@ import torch
 pytest.importorskip("espeakng_loader", reason="the demo extra is not installed")
 import pretrain_backbone
 import soundfile
-from pretraining import augment, feed, losses, pack, sound, synthesis
+from pretraining import augment, export, feed, losses, pack, sound, synthesis
 from pretraining.labels import characters, phonemise, phones_of_ipa
 from pretraining.loop import Options, Training
+from pretraining.losses import Weights
 from pretraining.model import Pretraining, configuration
 from pretraining.scores import greedy, normalise
 from synthesise_corpus import Synthesiser
@@ -222,7 +225,7 @@ def test_training_is_interrupted_goes_on_and_is_exported(
     with pytest.raises(ValueError, match="other vocabularies"):
         Training(sound.Sound(made.samples, made.examples, (*made.characters, "c"), made.phones), others,
                  torch.device("cpu")).run(path)  # fmt: skip
-    record = {"scores": [], "state": {"heard_s": 3600, "elapsed_s": 60, "step": 9}, "options": {"middle": 2}}
+    record = {"scores": [], **a_training(3600, 60, 9)}
     path.with_suffix(".json").write_text(json.dumps(record), encoding="utf-8")
     monkeypatch.setattr(
         "sys.argv", ["x", "export", "--checkpoint", str(path), "--out", str(tmp_path / "model")]
@@ -237,6 +240,75 @@ def test_training_is_interrupted_goes_on_and_is_exported(
     assert Wav2Vec2CTCTokenizer.from_pretrained(tmp_path / "model").encode("ab") == [5, 6]
     card = (tmp_path / "model" / "README.md").read_text("utf-8")
     assert "1 hours in 1 minutes" in card and card.startswith("---\nlicense:")
+
+
+def a_training(heard_s: float, elapsed_s: float, step: int, **weights: float) -> dict[str, Any]:
+    """The record of a training, as far as a card tells of it."""
+    options = {"middle": 2, "views": 2, "weights": asdict(Weights(**weights))}
+    return {"state": {"heard_s": heard_s, "elapsed_s": elapsed_s, "step": step}, "options": options}
+
+
+def test_another_training_starts_from_a_finished_one_and_tells_of_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sound, "RARE", 5)
+    small_sound(tmp_path / "packed")
+    made = sound.load(tmp_path / "packed", synthetic_count=0, workers=1)
+    options = Options(minutes=1, batch_s=16, first_steps=1, middle=2, synthetic_share=0.0, changes=TINY)
+    first = Training(made, options, torch.device("cpu"))
+    path = tmp_path / "out" / "backbone.pt"
+    first.run(path, stop_after_s=0)
+    another = Training(made, replace(options, seed=1), torch.device("cpu"))
+    assert not same(first, another)
+    with pytest.raises(FileNotFoundError, match=r"what .* has heard"):
+        another.begin_from(path)
+    record = {"scores": [], **a_training(3600, 60, 9)}
+    path.with_suffix(".json").write_text(json.dumps(record), encoding="utf-8")
+    another.begin_from(path)
+    assert same(first, another) and another.before == [a_training(3600, 60, 9)]
+    assert another.state.step == 0
+
+    saved = torch.load(path, weights_only=True)
+    later = {"scores": [], "before": another.before, **a_training(7200, 120, 5, agreement=0, first=0)}
+    export.export(another.model, saved, later, tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text("utf-8")
+    assert "3 hours in 3 minutes" in card
+    assert "| 1 | 1 | 1 | 9 | 2 | characters, phones, phones at layer 2, agreement of the views" in card
+    assert "| 2 | 2 | 2 | 5 | 2 | characters, phones, phones at layer 2 |" in card
+    third = Training(made, replace(options, seed=2), torch.device("cpu"))
+    third.begin_from(tmp_path / "model")
+    assert len(third.before) == 2
+    assert torch.equal(third.model.stock.lm_head.weight, another.model.stock.lm_head.weight.float())
+    vocab = json.loads((tmp_path / "model" / "vocab.json").read_text("utf-8"))
+    del vocab["mul"]["b"]
+    (tmp_path / "model" / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
+    with pytest.raises(ValueError, match="another character vocabulary"):
+        third.begin_from(tmp_path / "model")
+
+
+def same(first: Training, second: Training) -> bool:
+    """Whether two trainings hold the same weights."""
+    pairs = zip(first.model.parameters(), second.model.parameters(), strict=True)
+    return all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_convolutions_stay_from_a_share_of_the_time_on_and_scores_come_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sound, "RARE", 5)
+    small_sound(tmp_path / "packed")
+    made = sound.load(tmp_path / "packed", synthetic_count=0, workers=1)
+    options = Options(
+        minutes=0.01, batch_s=16, first_steps=0, middle=2, synthetic_share=0.0, changes=TINY, frozen_from=0.0
+    )
+    training = Training(made, options, torch.device("cpu"))
+    before = {name: one.clone() for name, one in training.model.stock.state_dict().items()}
+    training.run(tmp_path / "backbone.pt", score_s=0)
+    after = training.model.stock.state_dict()
+    moved = {name for name, one in after.items() if not torch.equal(one, before[name])}
+    assert any(name.startswith("wav2vec2.encoder.layers.0.attention") for name in moved)
+    assert not [name for name in moved if "feature_extractor" in name]
+    assert capsys.readouterr().out.count("mean CER") == training.state.step
 
 
 def test_greedy_joins_repeats_and_stops_at_the_end() -> None:

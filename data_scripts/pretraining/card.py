@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import lineage
+
 SOURCES = {
     "eng-librispeech-train-clean-5": ("English, books, 28 speakers", "LibriSpeech (OpenSLR 12)", "CC BY 4.0"),
     "eng-speechocean762": (
@@ -45,11 +47,16 @@ children, telephones and conversations are rare or absent.
 
 ## What it heard
 
-{hours:.0f} hours in {minutes:.0f} minutes on one NVIDIA H100, counting repetitions and both views of each
-utterance, {steps} steps. Two CTC losses, on the characters of the transcripts and on phones as espeak-ng
-would say them, a third on phones at layer {middle}, agreement of two augmented views
-(CR-CTC), and log-mel energies and pitch from the convolutions' output. It has heard no Italian and none of
-the languages in `docs/results.md`. `data_scripts/pretrain_backbone.py` makes it again.
+{hours:.0f} hours in {minutes:.0f} minutes on one NVIDIA H100, counting repetitions and every view of an
+utterance. It has heard no Italian and none of the languages in `docs/results.md`.
+
+| training | hours | minutes | steps | views of an utterance | losses |
+|---|---|---|---|---|---|
+{trainings}
+
+Each training starts from the weights of the one before it. Characters are those of the transcripts, phones
+those that espeak-ng would say; both losses are CTC. `data_scripts/pretrain_backbone.py` makes it again, with
+the options in `pretraining.json`.
 
 | speech | source | licence as found | held out, min | CER % | phones wrong % |
 |---|---|---|---|---|---|
@@ -83,7 +90,7 @@ def card(saved: dict[str, Any], record: dict[str, Any], config: Any, size: int) 
 
     Args:
         saved: The checkpoint.
-        record: Scores, options and state that `train` wrote beside it.
+        record: Scores, options, state and earlier trainings that `train` wrote beside it.
         config: The model's configuration.
         size: Its parameters.
     """
@@ -94,17 +101,32 @@ def card(saved: dict[str, Any], record: dict[str, Any], config: Any, size: int) 
         rows.append(
             f"| {speech} | {source} | {licence} | {one['duration_s'] / 60:.1f} | {' | '.join(rates)} |"
         )
-    state, options = record["state"], record["options"]
+    trainings = lineage.of_record(record)
     return _CARD.format(
         millions=size / 1e6,
         layers=config.num_hidden_layers,
         hidden=config.hidden_size,
         heads=config.num_attention_heads,
         feed=config.intermediate_size,
-        hours=state["heard_s"] / 3600,
-        minutes=state["elapsed_s"] / 60,
-        steps=f"{state['step']:,}",
-        middle=options["middle"],
+        hours=sum(one["state"]["heard_s"] for one in trainings) / 3600,
+        minutes=sum(one["state"]["elapsed_s"] for one in trainings) / 60,
+        trainings="\n".join(_training(n, one) for n, one in enumerate(trainings, start=1)),
         rows="\n".join(rows),
         characters=len(saved["characters"]) - 5,
+    )
+
+
+def _training(number: int, one: dict[str, Any]) -> str:
+    state, options = one["state"], one["options"]
+    losses = {
+        "characters": "characters",
+        "phones": "phones",
+        "middle": f"phones at layer {options['middle']}",
+        "agreement": "agreement of the views (CR-CTC)",
+        "first": "log-mel energies and pitch from the convolutions",
+    }
+    used = ", ".join(text for name, text in losses.items() if options["weights"][name] > 0)
+    return (
+        f"| {number} | {state['heard_s'] / 3600:.0f} | {state['elapsed_s'] / 60:.0f} | {state['step']:,} | "
+        f"{options['views']} | {used} |"
     )

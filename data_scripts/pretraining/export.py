@@ -1,7 +1,8 @@
 """Write the trained backbone as a folder that stock transformers opens, with its model card.
 
 In: the model, its vocabulary and its scores. Out: `config.json`, `model.safetensors` (float16),
-`preprocessor_config.json`, `vocab.json`, tokenizer files, `README.md`. It does not know: sound, training.
+`preprocessor_config.json`, `vocab.json`, tokenizer files, `README.md`, and `pretraining.json`: state and
+options of every training that led to it. It does not know: sound, training.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
+from . import lineage
 from .card import card
 from .model import Pretraining
 
@@ -51,4 +53,5 @@ def export(model: Pretraining, saved: dict[str, Any], record: dict[str, Any], ou
     tokenizer.save_pretrained(out)
     size = sum(p.numel() for p in stock.parameters())
     (out / "README.md").write_text(card(saved, record, stock.config, size), encoding="utf-8")
+    lineage.write(lineage.of_record(record), out)
     print(f"{out}: {size / 1e6:.1f} M parameters, {(out / 'model.safetensors').stat().st_size / 1e6:.1f} MB")

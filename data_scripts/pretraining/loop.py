@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import Wav2Vec2ForCTC
 
+from . import lineage
 from .augment import FirstTargets, Strength, gather, spoil
 from .feed import Plan, batches
 from .losses import Weights, agreement, ctc, hidden_frames
@@ -107,6 +108,7 @@ class Training:
             fused=device.type == "cuda",
         )
         self.state = _State()
+        self.before: list[dict[str, Any]] = []
 
     def begin_from(self, finished: Path) -> None:
         """Take the weights of a finished training as the start of another one.
@@ -114,7 +116,12 @@ class Training:
         Args:
             finished: A checkpoint, or the folder that `export` made of one; that holds no heads for phones,
                 which begin anew.
+
+        Raises:
+            FileNotFoundError: If nothing tells what it has heard.
+            ValueError: If its vocabularies are others.
         """
+        self.before = lineage.read(finished)
         if not finished.is_dir():
             saved = torch.load(finished, map_location=self.device, weights_only=True)
             self._check(finished, saved)
