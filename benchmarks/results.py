@@ -245,24 +245,38 @@ def render() -> str:
         dev="\n".join(dev(rows)),
         decoded="\n".join(decoded([pair for pair in rows if "lm" in pair[1]])),
         signatures="\n".join(f"{one['name']}\n  {one['signature']}" for one in signed(rows)),
-        machine=", ".join(sorted({one["machine"] for _, one in rows})),
-        versions=", ".join(f"{name} {value}" for name, value in rows[0][1]["versions"].items()),
+        machines="\n".join(machines(rows)),
     )
 
 
 def table(rows: list[tuple[Row, dict[str, Any]]]) -> Iterator[str]:
     """Yield the lines of a table of results."""
     yield (
-        "| language | what is trained | numbers trained | training speech | seconds of training "
-        "| test split | CER % (95 %) | WER % (95 %) |"
+        "| language | what is trained | numbers trained | training speech "
+        "| test split | CER % (95 %) | WER % (95 %) | seconds of training |"
     )
     yield "|---|---|---|---|---|---|---|---|"
     for row, one in rows:
         yield (
             f"| {SETS[row.target_lang][1]} | {KINDS[row.kind]} | {one['trained']:,} | "
-            f"{one['train_s'] / 60:.0f} min | {one['seconds']:.0f} | by {one['split_mode']} | "
-            f"{rate(one, 'cer')} | {rate(one, 'wer')} |"
+            f"{one['train_s'] / 60:.0f} min | by {one['split_mode']} | "
+            f"{rate(one, 'cer')} | {rate(one, 'wer')} | {one['seconds']:.0f} on {place(one)} |"
         )
+
+
+def place(one: dict[str, Any]) -> str:
+    """Return in a word where a row was trained."""
+    return "GPU" if one["machine"].startswith("one ") else "CPU"
+
+
+def machines(rows: list[tuple[Row, dict[str, Any]]]) -> Iterator[str]:
+    """Yield the machines of the rows, each with the versions of the libraries on it."""
+    named = {
+        (place(one), one["machine"], ", ".join(f"{name} {value}" for name, value in one["versions"].items()))
+        for _, one in rows
+    }
+    for kind, machine, versions in sorted(named):
+        yield f"- {kind}: {machine} ({versions})"
 
 
 def decoded(rows: list[tuple[Row, dict[str, Any]]]) -> Iterator[str]:
@@ -329,18 +343,20 @@ Five languages that the backbone in the package has never heard, with that backb
 
 {main}
 
-Seconds of training are those of `mms-adapt train`, start-up and caching included, without a GPU, on
-{machine}, while another training and other work kept the rest of the machine busy ({versions}).
-WER is high where CER is not: one wrong letter or tone mark makes a word wrong. The adapter's
-size is MMS's own, 16 channels a layer. Greedy decoding, no language model.
+WER is high where CER is not: one wrong letter or tone mark makes a word wrong. The adapter's size is MMS's
+own, 16 channels a layer. Greedy decoding, no language model.
+
+Seconds of training are those of `mms-adapt train`, start-up and caching included. On the CPU, other work kept
+the rest of the machine busy; on the GPU, ten trainings ran at once, and each alone would have been quicker:
+
+{machines}
 
 ## With a language model of the training transcripts
 
 {decoded}
 
 `mms-adapt tune`: a model of six graphemes from the transcripts of the training speech alone, its weight found
-on the dev set, and beam search. No other text was used. It is tuned for characters; where these are mostly
-wrong, as with ten minutes of Mboshi and with Twi, words can get worse.
+on the dev set, and beam search. No other text was used. It is tuned for characters, and words gain with them.
 
 ## Beside it
 
