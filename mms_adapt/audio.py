@@ -11,7 +11,7 @@ depend on the span alone, not on what was read before it; so every read seeks an
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mms_adapt import containers
+from mms_adapt import av_audio, containers
 from mms_adapt.errors import AudioError
 
 SAMPLE_RATE_HZ = 16_000
@@ -118,6 +118,8 @@ class AudioFile:
         if self._container.unreadable:
             raise self._flaw("missing_audio", self._container.unreadable)
         self._file = self._open()
+        if isinstance(self._file, av_audio.AvAudio):
+            self._container = replace(self._container, missing=self._file.missing)
         rate_hz, count = int(self._file.samplerate), int(self._file.frames)
         counted = self._container.sample_count or count
         self.info = AudioInfo(rate_hz, int(self._file.channels), min(count, counted))
@@ -140,10 +142,28 @@ class AudioFile:
             with containers.hushed(self._container.noisy):
                 return soundfile.SoundFile(self.path)
         except (soundfile.SoundFileError, TypeError, OSError) as error:
+            if av_audio.is_container(self.path):
+                return self._open_by_av()
             raise self._flaw(
                 "undecodable",
                 "this is no audio that can be decoded (WAV, FLAC, MP3, Ogg, Opus, AIFF and others can); "
                 + self._convert,
+            ) from error
+
+    def _open_by_av(self) -> av_audio.AvAudio:
+        """Open a file of a phone or camera."""
+        try:
+            with containers.hushed(self._container.noisy):
+                return av_audio.AvAudio(self.path)
+        except av_audio.NotInstalledError:
+            raise self._flaw(
+                "undecodable",
+                "reading this kind of file needs PyAV: install it with pip install 'mms-adapt[video]', or "
+                + self._convert,
+            ) from None
+        except av_audio.NoSoundError as error:
+            raise self._flaw(
+                "undecodable", f"this is no audio that can be decoded ({error}); {self._convert}"
             ) from error
 
     @property

@@ -17,10 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-# What soundfile reads, lossless first: of recordings with one stem, the first of these is taken.
+# Known by their names; whether they can be decoded is another matter, and told when they are. Lossless first:
+# of recordings with one stem, the first of these is taken.
 AUDIO = tuple(
-    ".wav .wave .flac .aiff .aif .aifc .w64 .rf64 .caf .au .snd .opus .ogg .oga .mp3 .m4a .wma".split()
+    ".wav .wave .flac .aiff .aif .aifc .w64 .rf64 .caf .au .snd .sph "
+    ".opus .ogg .oga .mp3 .m4a .aac .wma .amr".split()
 )
+FILM = (".mp4", ".mov", ".mkv", ".webm", ".3gp")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,9 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-# Known by their names; whether they can be decoded is another matter, and told when they are.
-AUDIO_SUFFIXES = frozenset(
-    ".wav .flac .mp3 .ogg .oga .opus .aif .aiff .aifc .au .snd .caf .w64 .rf64 .sph .m4a .mp4 .aac .wma "
-    ".webm .amr .3gp .mov .mkv".split()
-)
+from mms_adapt.media import AUDIO, FILM
+
+AUDIO_SUFFIXES = frozenset(AUDIO + FILM)
 _TRIED = (".wav", ".flac", ".mp3", ".ogg", ".opus")  # where a name has no ending
 
 
