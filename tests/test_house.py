@@ -58,9 +58,8 @@ STOREY = {name: level for level, names in enumerate(STOREYS) for name in names}
 HEAVY = {"torch", "transformers", "librosa", "datasets", "evaluate", "torchaudio"}
 WITHOUT_TORCH = {
     *("eaf eaf_tier praat media tiers measure findings inspection".split()),
-    *(
-        "errors language text plugins containers av_audio audio manifest orthography vocab corpora archives".split()
-    ),
+    *("errors language text plugins containers av_audio audio".split()),
+    *("manifest orthography vocab corpora archives".split()),
     *("quality splits ties marks uncertainty edits disjoint windows recordings __init__ __main__".split()),
     *("scoring breakdown compare writers reports ledger prepare prepared withdrawal".split()),
     *("journal ngram align decoders registry terminal terminal_findings".split()),
