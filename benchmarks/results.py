@@ -356,7 +356,8 @@ the rest of the machine busy; on the GPU, ten trainings ran at once, and each al
 {decoded}
 
 `mms-adapt tune`: a model of six graphemes from the transcripts of the training speech alone, its weight found
-on the dev set, and beam search. No other text was used. It is tuned for characters, and words gain with them.
+on the dev set, and beam search. No other text was used. It is tuned for characters; where most of these are
+wrong, as with ten minutes of Mboshi, words can get worse.
 
 ## Beside it
 
