@@ -37,15 +37,15 @@ STOREYS = [
     {"corpora", "quality", "findings", "splits", "scoring", "decoders"},
     {"prepared", "reports", "metrics", "writers"},
     {"prepare", "inspection", "compare"},
-    {"encoder", "pretrained"},
+    {"encoder", "encoder_layer", "pretrained"},
     {"backbone"},
     {"adapters", "batches", "cache", "passport", "augment", "recipe", "schedule"},
-    {"checkpoint", "resume", "bank"},
-    {"registry", "start", "devset"},
+    {"checkpoint", "resume"},
+    {"registry", "start", "devset", "serving"},
     {"task", "withdrawal"},
     {"step"},
     {"training", "transcribe"},
-    {"evaluate", "language_model"},
+    {"evaluate", "language_model", "bank"},
     {"learning_curve"},
     {"terminal"},
     {"cli_options", "terminal_findings"},
@@ -168,6 +168,8 @@ def test_data_functions_load_no_torch() -> None:
 
 def test_public_names_are_pinned() -> None:
     assert mms_adapt.__all__ == [
+        "Bank",
+        "Blend",
         "Hypothesis",
         "MmsAdaptError",
         "Prepared",
