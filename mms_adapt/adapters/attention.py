@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm
+from torch.nn.functional import layer_norm, pad
 
 from mms_adapt.adapters import OUTPUT, Weights
 from mms_adapt.errors import AdapterMismatchError, OptionError
@@ -102,7 +102,7 @@ def owns(parameter_name: str) -> bool:
 
 _NAME = "wav2vec2.encoder.layers.{}.adapter_layer.{}"
 _PARTS = ("norm.weight", "norm.bias", "linear_1.weight", "linear_1.bias", "linear_2.weight", "linear_2.bias")
-_ONE = 8  # channels added inside for one that is always 1: its row of the way up is the bias
+_ONE = 8  # channels added inside, since matrix products like multiples of 8; one of them is always 1
 
 
 def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, layer_count: int) -> Weights:
@@ -115,8 +115,8 @@ def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, lay
         layer_count: Layers of the encoder.
 
     Returns:
-        Down `(layers, hidden, size)` and its bias `(layers, 1, size)`, up `(layers, size, hidden)` and its
-        bias `(layers, 1, hidden)`.
+        Down `(layers, hidden, size + 8)`, its bias `(layers, 1, size + 8)`, and up with its bias
+        `(layers, size + 8, hidden)`; what is added to the size is zero but for one channel.
 
     Raises:
         AdapterMismatchError: If tensors are missing, have no place or another shape, or a layer that is to
@@ -153,27 +153,21 @@ def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, lay
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise AdapterMismatchError("; ".join(wrong[:3]) + more)
-    bias = down_bias + (down @ shift[..., None])[..., 0]  # `(layers, size)`
-    scaled = (down * gain[:, None]).transpose(1, 2)  # `(layers, hidden, size)`
-    return Weights(
-        (scaled.contiguous(), bias[:, None], up.transpose(1, 2).contiguous(), up_bias[:, None]), first
-    )
+    # one more channel is always 1, and its row of the way up is the bias: one product less in every layer
+    inner = torch.zeros(layer_count, 1, narrow + _ONE)
+    inner[:, 0, :narrow] = down_bias + (down @ shift[..., None])[..., 0]
+    inner[:, 0, narrow] = 1.0
+    inward = pad((down * gain[:, None]).transpose(1, 2), (0, _ONE))
+    outward = torch.cat([up.transpose(1, 2), up_bias[:, None]], dim=1)
+    return Weights((inward, inner, pad(outward, (0, 0, 0, _ONE - 1))), first)
 
 
 def mix(parts: Sequence[tuple[float, Weights]]) -> Weights:
     """Return the weighted sum of adapters' outputs as one adapter with their channels side by side."""
-    downs, down_biases, ups, up_biases = zip(*(one.tensors for _, one in parts), strict=True)
-    factors = [factor for factor, _ in parts]
-    up_bias = torch.stack([one * factor for one, factor in zip(up_biases, factors, strict=True)]).sum(dim=0)
-    return Weights(
-        (
-            torch.cat(downs, dim=2),
-            torch.cat(down_biases, dim=2),
-            torch.cat([one * factor for one, factor in zip(ups, factors, strict=True)], dim=1),
-            up_bias,
-        ),
-        min(one.first_layer for _, one in parts),
-    )
+    downs, biases, ups = zip(*(one.tensors for _, one in parts), strict=True)
+    scaled = [up * factor for (factor, _), up in zip(parts, ups, strict=True)]
+    tensors = torch.cat(downs, dim=2), torch.cat(biases, dim=2), torch.cat(scaled, dim=1)
+    return Weights(tensors, min(one.first_layer for _, one in parts))
 
 
 class AttentionStack:
@@ -187,23 +181,18 @@ class AttentionStack:
 
     def __init__(self, adapters: Sequence[Weights]) -> None:
         self.first_layer = min(one.first_layer for one in adapters)
-        down, _, up, _ = adapters[0].tensors
-        (layers, hidden, size), count = down.shape, len(adapters)
-        self._down = down.new_zeros(count, layers, hidden, size + _ONE)
-        self._down_bias = down.new_zeros(count, layers, 1, size + _ONE)
-        self._up = up.new_zeros(count, layers, size + _ONE, hidden)
-        self._down_bias[..., size] = 1.0
-        for number, one in enumerate(adapters):
-            self._down[number, ..., :size], self._down_bias[number, ..., :size] = one.tensors[:2]
-            self._up[number, :, :size], self._up[number, :, size : size + 1] = one.tensors[2:]
+        # each `(adapters, layers, ...)`; one alone is not copied
+        self._down, self._bias, self._up = (
+            torch.stack(same) if len(same) > 1 else same[0][None]
+            for same in zip(*(one.tensors for one in adapters), strict=True)
+        )
 
     def add(self, place: str, layer: int, given: Tensor, found: Tensor, which: Tensor) -> Tensor:
         """Return a layer's output with every row's own adapter added, `(batch, frames, hidden)`."""
         if layer < self.first_layer:
             return found
-        down, bias, up = (
-            one[:, layer].index_select(0, which) for one in (self._down, self._down_bias, self._up)
-        )
+        tensors = (self._down, self._bias, self._up)
+        down, bias, up = (one[:, layer].index_select(0, which) for one in tensors)
         with torch.autocast(found.device.type, enabled=False):
             found = found.to(down.dtype)
             normed = layer_norm(found, found.shape[-1:])

@@ -22,6 +22,7 @@ from torch.nn.functional import pad
 from mms_adapt.adapters import Stack, Weights
 from mms_adapt.audio import SAMPLE_RATE_HZ, frame_count
 from mms_adapt.backbone import Backbone
+from mms_adapt.encoder_layer import Adapt
 from mms_adapt.errors import BackboneError
 from mms_adapt.recordings import Waveform
 from mms_adapt.serving.edition import Edition
@@ -84,7 +85,7 @@ class Engine:
             BackboneError: If the numbers of a row are not finite.
         """
         with torch.inference_mode():
-            adapt = _Rows(self._groups(editions))
+            adapt = self.adapt(editions)
             hidden = self.backbone.encode(features, torch.tensor(frame_counts), adapt=adapt)
             found = self._logits(hidden, editions).log_softmax(dim=-1)
             frames = torch.arange(found.shape[1], device=found.device)
@@ -99,8 +100,8 @@ class Engine:
                 )
         return found
 
-    def _groups(self, editions: Sequence[Edition]) -> list[tuple[Stack, Tensor | None, Tensor]]:
-        """Put the adapters of a batch side by side, those of one kind and shape together."""
+    def adapt(self, editions: Sequence[Edition]) -> Adapt:
+        """Put the adapters of a batch's rows side by side, those of one kind and shape together."""
         device = self.backbone.device
         kinds: dict[Any, list[int]] = {}
         for row, one in enumerate(editions):
@@ -113,7 +114,7 @@ class Engine:
             which = torch.tensor([numbers[id(editions[row].weights)] for row in rows], device=device)
             whole = len(rows) == len(editions)
             found.append((stack, None if whole else torch.tensor(rows, device=device), which))
-        return found
+        return _Rows(found)
 
     def _stacked(self, kind: Any, weights: tuple[Weights, ...]) -> Stack:
         """Return a stack, the same one as long as the same adapters are asked for in the same order."""
