@@ -12,10 +12,9 @@ import pytest
 import tiny
 import torch
 
-import mms_adapt
-from mms_adapt import backbone, bank
+from mms_adapt import backbone, passport, residents
 from mms_adapt.backbone import Backbone
-from mms_adapt.bank import Bank, Voice
+from mms_adapt.bank import Bank
 from mms_adapt.checkpoint import AdapterFolder
 from mms_adapt.decoders import Hypothesis
 from mms_adapt.errors import (
@@ -28,6 +27,7 @@ from mms_adapt.errors import (
 )
 from mms_adapt.serving.edition import Blend
 from mms_adapt.transcribe import TranscribeOptions, Transcriber, transcribe
+from mms_adapt.voice import Voice
 
 OPTIONS = TranscribeOptions(device="cpu")
 LETTERS = {
@@ -252,9 +252,9 @@ def spoil_cut(base: Backbone, folder: Path) -> None:
 
 def spoil_cut_with_a_passport_that_agrees(base: Backbone, folder: Path) -> None:
     spoil_cut(base, folder)
-    one = mms_adapt.passport.read(folder)  # type: ignore[attr-defined]
+    one = passport.read(folder)
     path = folder / one.weights_file
-    hashes = {**one.files, path.name: mms_adapt.passport.file_sha256(path)}  # type: ignore[attr-defined]
+    hashes = {**one.files, path.name: passport.file_sha256(path)}
     (folder / "passport.json").write_text(replace(one, files=hashes).to_json(), encoding="utf-8")
 
 
@@ -325,7 +325,7 @@ SPOILT: dict[Callable[[Backbone, Path], None], str] = {
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bank, "_WAITS_S", (0.001,))
+    monkeypatch.setattr(residents, "_WAITS_S", (0.001,))
 
 
 @pytest.mark.parametrize("spoil", SPOILT, ids=lambda one: one.__name__)
