@@ -22,7 +22,7 @@ from mms_adapt.residents import Residence, Residents
 from mms_adapt.serving import identify as identification
 from mms_adapt.serving.edition import Blend
 from mms_adapt.serving.engine import Engine
-from mms_adapt.transcribe import Progress, TranscribeOptions, _batches
+from mms_adapt.transcriber import Progress, TranscribeOptions, _batches
 from mms_adapt.voice import Voice
 
 AUTO = "auto"  # the language that is found out

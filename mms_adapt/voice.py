@@ -13,7 +13,7 @@ from mms_adapt.ngram import NGram
 from mms_adapt.recordings import Waveform
 from mms_adapt.serving.edition import Edition, stamp
 from mms_adapt.serving.engine import Engine
-from mms_adapt.transcribe import TranscribeOptions, Transcriber
+from mms_adapt.transcriber import TranscribeOptions, Transcriber
 
 if TYPE_CHECKING:
     import torch
