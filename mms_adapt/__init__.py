@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from mms_adapt._version import __version__
 
 if TYPE_CHECKING:
+    from mms_adapt.bank import Bank
     from mms_adapt.compare import compare
     from mms_adapt.decoders import Hypothesis
     from mms_adapt.errors import MmsAdaptError
@@ -33,11 +34,14 @@ if TYPE_CHECKING:
     from mms_adapt.prepare import prepare
     from mms_adapt.prepared import Prepared
     from mms_adapt.scoring import Score
+    from mms_adapt.serving.edition import Blend
     from mms_adapt.training import TrainConfig, train
-    from mms_adapt.transcribe import transcribe
+    from mms_adapt.transcriber import transcribe
     from mms_adapt.withdrawal import withdraw
 
 _HOMES = {
+    "Bank": "mms_adapt.bank",
+    "Blend": "mms_adapt.serving.edition",
     "Hypothesis": "mms_adapt.decoders",
     "MmsAdaptError": "mms_adapt.errors",
     "Prepared": "mms_adapt.prepared",
@@ -50,11 +54,13 @@ _HOMES = {
     "learning_curve": "mms_adapt.learning_curve",
     "prepare": "mms_adapt.prepare",
     "train": "mms_adapt.training",
-    "transcribe": "mms_adapt.transcribe",
+    "transcribe": "mms_adapt.transcriber",
     "withdraw": "mms_adapt.withdrawal",
 }
 
 __all__ = [
+    "Bank",
+    "Blend",
     "Hypothesis",
     "MmsAdaptError",
     "Prepared",

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mms_adapt import pretrained
+from mms_adapt import encoder_layer, pretrained
 from mms_adapt.audio import FRAME_STRIDE, RECEPTIVE_FIELD, frame_count
 from mms_adapt.encoder import Convolutions, PositionalConvolution, normalised
 from mms_adapt.errors import BackboneError, OptionError
 from mms_adapt.pretrained import Pretrained
 
 if TYPE_CHECKING:
+    from mms_adapt.encoder_layer import Adapt
     from mms_adapt.vocab import Vocab
 
 
@@ -92,6 +93,12 @@ class Backbone:
             module._modules.clear()
             module._modules.update(children)
 
+    def strip(self) -> None:
+        """Take out every adapter, the checkpoint's own too, so that each call brings those of its rows."""
+        self.bare()
+        for layer in self._encoder.layers:
+            layer.adapter_layer = None
+
     def put_head(self, vocab_size: int) -> None:
         """Put in a new head of zeros for so many tokens; it is to be filled."""
         head = nn.Linear(self.hidden_size, vocab_size, device=self.device, dtype=torch.float32)
@@ -153,13 +160,21 @@ class Backbone:
             # `(batch, conv_dim, frames)` to `(batch, frames, conv_dim)`
             return torch.as_tensor(columns).transpose(1, 2).contiguous()
 
-    def encode(self, features: Tensor, frame_counts: Tensor, *, masks: Masks | None = None) -> Tensor:
+    def encode(
+        self,
+        features: Tensor,
+        frame_counts: Tensor,
+        *,
+        masks: Masks | None = None,
+        adapt: "Adapt | None" = None,
+    ) -> Tensor:
         """Compute the encoder's hidden states. What stands behind a row's frame count has no effect.
 
         Args:
             features: What `cnn` gave, `(batch, frames, conv_dim)`.
             frame_counts: Real frames of each row, `(batch,)`; on the CPU, no copy has to be waited for.
             masks: What SpecAugment hides.
+            adapt: What changes the layers for the rows of this call, in a backbone without adapters.
 
         Returns:
             Hidden states `(batch, frames, hidden)`; those behind a row's frame count mean nothing.
@@ -182,8 +197,11 @@ class Backbone:
             trained = convolution.conv.bias.requires_grad
             positions = self._positions if self._quick and not trained else convolution
             hidden = hidden + positions(hidden)
-            for layer in self._encoder.layers:
-                hidden = layer(hidden, attention_mask=attention)
+            for number, layer in enumerate(self._encoder.layers):
+                if adapt is None:
+                    hidden = layer(hidden, attention_mask=attention)
+                else:
+                    hidden = encoder_layer.run(layer, number, hidden, attention, adapt)
             found: Tensor = self._encoder.layer_norm(hidden)
             return found
 

@@ -50,6 +50,12 @@ class AdapterFolder:
         return hashlib.sha256(" ".join(hashes).encode("ascii")).hexdigest()
 
     @property
+    def version(self) -> str:
+        """Its language and hash; "unverified" where nobody noted its backbone."""
+        told = f"{self.passport.target_lang}@{self.sha256[:12]}"
+        return told if self.passport.verified else f"{told} unverified"
+
+    @property
     def backbone_name(self) -> str:
         """Name or folder of the backbone that it belongs to.
 
@@ -81,14 +87,16 @@ class AdapterFolder:
             )
         known = (folder / passport.FILE).exists()
         found = passport.read(folder) if known else _without_passport(folder)
+        # read once, so that what is checked is what is used, whoever writes into the folder meanwhile
+        contents = {name: _content(folder, name) for name in (found.weights_file, "vocab.json")}
         if known:
-            passport.check_files(folder, found)
-        weights = passport.inside(folder, found.weights_file)
-        tensors = pretrained.read_tensors(weights, AdapterError)
-        vocab = _read_vocab(passport.inside(folder, "vocab.json"), found.target_lang)
+            passport.check_files(folder, found, contents)
+        weights = folder / found.weights_file
+        tensors = pretrained.read_tensors(weights, AdapterError, contents[found.weights_file])
+        vocab = _read_vocab(folder / "vocab.json", contents["vocab.json"], found.target_lang)
         _check_tensors(weights, tensors, vocab)
         if not known:
-            hashes = {one.name: passport.file_sha256(one) for one in (weights, folder / "vocab.json")}
+            hashes = {name: hashlib.sha256(one).hexdigest() for name, one in contents.items()}
             options = {"size": _size(weights, tensors)}
             found = replace(found, files=hashes, kind_options=options)
         return cls(found, vocab, tensors, folder)
@@ -113,16 +121,15 @@ class AdapterFolder:
         files.write_all(folder, {**contents, passport.FILE: written.to_json()})
         return replace(self, passport=written, path=folder)
 
-    def attach(self, backbone: Backbone, *, kind: str | None = None) -> None:
-        """Put the adapter into a backbone, in place of what was in it.
+    def check(self, backbone: Backbone, *, kind: str | None = None) -> Any:
+        """Return the module of its kind, after making sure that it was made for a backbone.
 
         Args:
             backbone: The backbone that it was trained on.
-            kind: The dotted name of your own module, where the adapter is of a kind that is not in the
-                package; what the passport says is never imported from elsewhere.
+            kind: The dotted name of your own module, as in `attach`.
 
         Raises:
-            AdapterMismatchError: If it was made for another backbone; the backbone stays bare.
+            AdapterMismatchError: If it was made for another backbone.
             AdapterError: If its kind is not known.
         """
         written = self.passport
@@ -135,16 +142,31 @@ class AdapterFolder:
         if (kind or written.kind) not in {*plugins.names("adapters"), kind}:
             known = ", ".join(plugins.names("adapters"))
             raise AdapterError(f"{self.path}: its kind {written.kind!r} is none of {known}")
-        module = plugins.load("adapters", kind or written.kind)
+        return plugins.load("adapters", kind or written.kind)
+
+    def attach(self, backbone: Backbone, *, kind: str | None = None) -> None:
+        """Put the adapter into a backbone, in place of what was in it.
+
+        Args:
+            backbone: The backbone that it was trained on.
+            kind: The dotted name of your own module, where the adapter is of a kind that is not in the
+                package; what the passport says is never imported from elsewhere.
+
+        Raises:
+            AdapterMismatchError: If it was made for another backbone; the backbone stays bare.
+            AdapterError: If its kind is not known.
+        """
+        module = self.check(backbone, kind=kind)
         backbone.bare()
         try:
-            module.attach(backbone.model, module.Config(**written.kind_options))
+            module.attach(backbone.model, module.Config(**self.passport.kind_options))
             backbone.put_head(len(self.vocab))
             fill(owned(backbone.model, module), self.tensors)
         except (TypeError, OptionError, AdapterMismatchError) as error:
             backbone.bare()
+            what = self.path or self.passport.target_lang
             raise AdapterMismatchError(
-                f"{self.path or written.target_lang} does not fit the backbone {backbone.name!r}: {error}"
+                f"{what} does not fit the backbone {backbone.name!r}: {error}"
             ) from error
         backbone.model.requires_grad_(False)
 
@@ -274,12 +296,19 @@ def _without_passport(folder: Path) -> Passport:
     return Passport(passport.check_code(found[0], code), "attention", {})
 
 
-def _read_vocab(path: Path, target_lang: str) -> Vocab:
+def _content(folder: Path, name: str) -> bytes:
     try:
-        return Vocab.from_json(path.read_text(encoding="utf-8"), target_lang)
+        return passport.inside(folder, name).read_bytes()
     except FileNotFoundError:
-        raise AdapterError(f"{path}: this file is missing; copy the folder again") from None
-    except (OSError, ValueError, VocabError) as error:
+        raise AdapterError(f"{folder}: {name} is missing; copy the folder again") from None
+    except OSError as error:
+        raise AdapterError(f"{folder / name}: it cannot be read: {error}; copy the folder again") from error
+
+
+def _read_vocab(path: Path, content: bytes, target_lang: str) -> Vocab:
+    try:
+        return Vocab.from_json(content.decode("utf-8"), target_lang)
+    except (ValueError, VocabError) as error:
         raise AdapterError(f"{path}: {error}") from error
 
 

@@ -205,7 +205,7 @@ def transcribe(
     Example: mms-adapt transcribe clip.wav --target-lang mdw --registry adapters
     """
     from mms_adapt import plugins
-    from mms_adapt.transcribe import transcribe as run
+    from mms_adapt.transcriber import transcribe as run
 
     if target_lang is None and adapter is None:
         raise OptionError("which adapter? Give --target-lang CODE (with --registry) or --adapter FOLDER")

@@ -154,8 +154,13 @@ def check_code(path: Path, target_lang: str) -> str:
         raise AdapterError(f"{path}: {error}") from error
 
 
-def check_files(folder: Path, passport: Passport) -> None:
+def check_files(folder: Path, passport: Passport, contents: Mapping[str, bytes] | None = None) -> None:
     """Check that the files that a passport names are in the folder and are the ones it means.
+
+    Args:
+        folder: The folder.
+        passport: Its passport.
+        contents: What was read from some of the files; they are not read again.
 
     Raises:
         AdapterError: If one is missing, lies elsewhere, or has changed.
@@ -167,7 +172,9 @@ def check_files(folder: Path, passport: Passport) -> None:
         path = inside(folder, name)
         if not path.is_file():
             raise AdapterError(f"{folder}: {name} is missing; copy the folder again")
-        if file_sha256(path) != expected:
+        content = (contents or {}).get(name)
+        found = file_sha256(path) if content is None else hashlib.sha256(content).hexdigest()
+        if found != expected:
             raise AdapterError(
                 f"{path}: it is not the file that {FILE} means (its hash differs): it is damaged or was "
                 "replaced; copy the folder again"

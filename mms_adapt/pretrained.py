@@ -150,18 +150,19 @@ def is_owned(name: str) -> bool:
     return _OWNED.search(name) is not None
 
 
-def read_tensors(path: Path, error: type[Exception]) -> "dict[str, Tensor]":
+def read_tensors(path: Path, error: type[Exception], content: bytes | None = None) -> "dict[str, Tensor]":
     """Return the tensors of a safetensors file.
 
     Args:
         path: The file.
         error: What to raise where it is not one, or is damaged.
+        content: What was read from it, so that what was checked is what is used; read anew where None.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load, load_file
 
     try:
-        return dict(load_file(path))
+        return dict(load_file(path) if content is None else load(content))
     except (SafetensorError, OSError, ValueError, KeyError) as reason:
         raise error(
             f"{path}: this is no whole safetensors file ({reason}); it is damaged, cut short or of another "

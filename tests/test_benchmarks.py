@@ -1,6 +1,7 @@
 """Benchmarks that need no corpus, at a small size, and pages that stand as their benchmark renders them."""
 
 import importlib
+import json
 import re
 import subprocess
 import sys
@@ -18,6 +19,36 @@ def test_manifests_are_measured_in_every_size() -> None:
     sizes = re.findall(r"^ +(\d+) lines: read +\d+ MB, [\d.]+; divide .*; vocabulary", printed, re.M)
     assert sizes == ["200", "400", "200", "400"]
     assert len(re.findall(r"a line more takes -?\d+ bytes at the peak", printed)) == 2
+
+
+def test_inference_is_measured_beside_stock(tmp_path: Path) -> None:
+    words = [
+        "--shape",
+        "tiny",
+        "--batch",
+        "3",
+        "--seconds",
+        "0.5",
+        "--rounds",
+        "1",
+        "--held",
+        "5",
+        "--device",
+        "cpu",
+    ]
+    command = [
+        sys.executable,
+        str(BENCHMARKS / "bench_inference.py"),
+        *words,
+        "--json",
+        str(tmp_path / "found.json"),
+    ]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "tiny on CPU" in done.stdout and "(5 held)" in done.stdout
+    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    # 2 layers of 24 × (2 × 32 + 1) numbers, and a head of 33 × 192
+    assert found["gib_of_all"] == pytest.approx(1162 * 4 * (2 * 24 * 65 + 33 * 192) / 2**30)
+    assert min(found[name] for name in ("one_ours", "mixed_ours", "one_stock", "mixed_stock", "disk_ms")) > 0
 
 
 def test_findings_in_real_corpora_are_those_that_were_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from mms_adapt.backbone import Backbone
 from mms_adapt.checkpoint import AdapterFolder
 from mms_adapt.errors import AdapterError, AdapterMismatchError
 from mms_adapt.passport import Passport
-from mms_adapt.transcribe import Transcriber
+from mms_adapt.transcriber import Transcriber
 from mms_adapt.vocab import Vocab
 
 WAVES = [tiny.speech("abc de"), tiny.speech("fgh abc")]

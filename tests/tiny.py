@@ -194,3 +194,29 @@ def fitted(base: Backbone, folder: Path, *, seed: int = 0) -> AdapterFolder:
         normaliser="basic-1",
     )
     return AdapterFolder(written, vocab, tensors).save(folder)
+
+
+def scribbled(
+    base: Backbone,
+    folder: Path,
+    target_lang: str = "mdw",
+    *,
+    letters: str = LETTERS,
+    seed: int = 0,
+    size: int = 0,
+) -> AdapterFolder:
+    """Write an adapter of random weights that does much and writes anything; or replace one."""
+    vocab = build([letters])
+    base.bare()
+    config = attention.Config(size or base.adapter_size, seed=seed)
+    attention.attach(base.model, config)
+    base.put_head(len(vocab))
+    tensors = checkpoint.collect(checkpoint.owned(base.model, attention))
+    random = torch.Generator().manual_seed(seed)
+    for name, one in tensors.items():
+        centre = float(name.endswith("norm.weight"))
+        one.copy_(centre + 0.3 * torch.randn(one.shape, generator=random))
+    written = Passport(
+        target_lang, "attention", asdict(config), backbone=base.name, backbone_fingerprint=base.fingerprint
+    )
+    return AdapterFolder(written, vocab, tensors).save(folder)

@@ -8,13 +8,16 @@ Source: Pratap et al. 2023, Scaling Speech Technology to 1,000+ Languages, secti
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import layer_norm, pad
 
-from mms_adapt.errors import OptionError
+from mms_adapt.adapters import OUTPUT, Weights
+from mms_adapt.errors import AdapterMismatchError, OptionError
 
 STOCK = True
 _OWNED = re.compile(r"wav2vec2\.encoder\.layers\.\d+\.adapter_layer\.")
@@ -95,3 +98,108 @@ def attach(model: Any, config: Config) -> None:
 def owns(parameter_name: str) -> bool:
     """Tell whether a parameter of the model belongs to the adapter."""
     return _OWNED.match(parameter_name) is not None
+
+
+_NAME = "wav2vec2.encoder.layers.{}.adapter_layer.{}"
+_PARTS = ("norm.weight", "norm.bias", "linear_1.weight", "linear_1.bias", "linear_2.weight", "linear_2.bias")
+_ONE = 8  # channels added inside, since matrix products like multiples of 8; one of them is always 1
+
+
+def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, layer_count: int) -> Weights:
+    """Check the tensors of one adapter, and return them by layer, the norm's factors taken into the way down.
+
+    Args:
+        tensors: By name, as in the adapter's file; the head is not looked at.
+        config: The options of the adapter.
+        hidden_size: Channels of the encoder.
+        layer_count: Layers of the encoder.
+
+    Returns:
+        Down `(layers, hidden, size + 8)`, its bias `(layers, 1, size + 8)`, and up with its bias
+        `(layers, size + 8, hidden)`; what is added to the size is zero but for one channel.
+
+    Raises:
+        AdapterMismatchError: If tensors are missing, have no place or another shape, or a layer that is to
+            have no adapter has one.
+    """
+    wide, narrow = hidden_size, config.size
+    shapes = dict(
+        zip(_PARTS, [(wide,), (wide,), (narrow, wide), (narrow,), (wide, narrow), (wide,)], strict=True)
+    )
+    expected = {
+        _NAME.format(layer, part): shape for layer in range(layer_count) for part, shape in shapes.items()
+    }
+    wrong = [f"{name} is missing" for name in expected if name not in tensors]
+    wrong += [
+        f"{name} has no place" for name in tensors if name not in expected and not name.startswith("lm_head.")
+    ]
+    wrong += [
+        f"{name} is {tuple(tensors[name].shape)}, not {shape}"
+        for name, shape in expected.items()
+        if name in tensors and tuple(tensors[name].shape) != shape
+    ]
+    first = layer_count - (layer_count if config.layers == "all" else int(config.layers))
+    if first < 0:
+        wrong.append(f"adapter_layers={config.layers}: the backbone has {layer_count} layers")
+    if not wrong:
+        gain, shift, down, down_bias, up, up_bias = (
+            torch.stack([tensors[_NAME.format(layer, part)].float() for layer in range(layer_count)])
+            for part in _PARTS
+        )
+        for layer in range(first):
+            rest = (shift[layer], down[layer], down_bias[layer], up[layer], up_bias[layer])
+            if any(bool(one.any()) for one in rest) or not bool((gain[layer] == 1).all()):
+                wrong.append(f"layer {layer} belongs to those without an adapter, but has one")
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise AdapterMismatchError("; ".join(wrong[:3]) + more)
+    # one more channel is always 1, and its row of the way up is the bias: one product less in every layer
+    inner = torch.zeros(layer_count, 1, narrow + _ONE)
+    inner[:, 0, :narrow] = down_bias + (down @ shift[..., None])[..., 0]
+    inner[:, 0, narrow] = 1.0
+    inward = pad((down * gain[:, None]).transpose(1, 2), (0, _ONE))
+    outward = torch.cat([up.transpose(1, 2), up_bias[:, None]], dim=1)
+    return Weights((inward, inner, pad(outward, (0, 0, 0, _ONE - 1))), first)
+
+
+def mix(parts: Sequence[tuple[float, Weights]]) -> Weights:
+    """Return the weighted sum of adapters' outputs as one adapter with their channels side by side."""
+    downs, biases, ups = zip(*(one.tensors for _, one in parts), strict=True)
+    scaled = [up * factor for (factor, _), up in zip(parts, ups, strict=True)]
+    tensors = torch.cat(downs, dim=2), torch.cat(biases, dim=2), torch.cat(scaled, dim=1)
+    return Weights(tensors, min(one.first_layer for _, one in parts))
+
+
+class AttentionStack:
+    """Adapters of this kind side by side; two products a layer for rows of any languages.
+
+    Args:
+        adapters: Of one shape.
+    """
+
+    places: ClassVar[frozenset[str]] = frozenset({OUTPUT})
+
+    def __init__(self, adapters: Sequence[Weights]) -> None:
+        self.first_layer = min(one.first_layer for one in adapters)
+        # each `(adapters, layers, ...)`; one alone is not copied
+        self._down, self._bias, self._up = (
+            torch.stack(same) if len(same) > 1 else same[0][None]
+            for same in zip(*(one.tensors for one in adapters), strict=True)
+        )
+
+    def add(self, place: str, layer: int, given: Tensor, found: Tensor, which: Tensor) -> Tensor:
+        """Return a layer's output with every row's own adapter added, `(batch, frames, hidden)`."""
+        if layer < self.first_layer:
+            return found
+        tensors = (self._down, self._bias, self._up)
+        down, bias, up = (one[:, layer].index_select(0, which) for one in tensors)
+        with torch.autocast(found.device.type, enabled=False):
+            found = found.to(down.dtype)
+            normed = layer_norm(found, found.shape[-1:])
+            narrow = torch.baddbmm(bias, normed, down).relu_()  # `(batch, frames, size + 8)`
+            return torch.baddbmm(found, narrow, up)
+
+
+def stack(adapters: Sequence[Weights]) -> AttentionStack:
+    """Put adapters of one shape side by side."""
+    return AttentionStack(adapters)

@@ -33,6 +33,14 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A language that may be spoken: its place in the registry, and how probable it is (0 to 1)."""
+
+    place: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
 class Hypothesis:
     """What was recognised in one recording.
 
@@ -45,6 +53,7 @@ class Hypothesis:
         adapter: Which version of which adapter wrote this.
         recording: The audio file, where there is one.
         duration_s: Length of the audio.
+        candidates: Where the language was not given: those that may be spoken, the most likely first.
     """
 
     text: str
@@ -55,6 +64,7 @@ class Hypothesis:
     adapter: str = ""
     recording: str = ""
     duration_s: float = 0.0
+    candidates: tuple[Candidate, ...] = ()
 
 
 class Decoder(Protocol):

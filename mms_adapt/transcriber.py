@@ -143,9 +143,7 @@ class Transcriber:
     def __init__(self, backbone: Backbone, adapter: AdapterFolder, options: TranscribeOptions) -> None:
         self.backbone, self.adapter, self.options = backbone, adapter, options
         self.vocab = adapter.vocab
-        self.version = f"{adapter.passport.target_lang}@{adapter.sha256[:12]}"
-        if not adapter.passport.verified:
-            self.version += " unverified"
+        self.version = adapter.version
         name = options.decoder
         own: dict[str, Any] = {}
         if name == "auto":

@@ -1,0 +1,91 @@
+"""Which of several languages is spoken, from what their adapters make of the first seconds.
+
+In: the emissions of each candidate and, where it has one, its language model of graphemes. Out: candidates
+with probabilities, the most likely first. It does not know audio or adapters.
+
+How sure an adapter is of its letters says little: a wrong one is often as sure. What tells languages apart is
+whether the letters make words of the language, so adapters that `mms-adapt tune` gave a language model are
+told apart best; where a candidate has none, only the letters count, and the answer is much less certain. The
+weights are those of a logistic regression over the dev sets of five languages, and docs/serving.md says how
+often it is right.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mms_adapt.audio import FRAME_STRIDE, SAMPLE_RATE_HZ
+from mms_adapt.decoders import Candidate
+from mms_adapt.decoders.greedy import Greedy
+from mms_adapt.ngram import NGram
+from mms_adapt.vocab import Vocab
+
+_WITH_MODEL = (1.83, 12.48, 7.94, 3.24)
+_WITHOUT = (8.71, 13.10, 15.01, 0.0)
+_CALIBRATED_S = 2.5  # so much audio is worth what the weights say; more is worth its square root
+_NOTHING = -3.0  # log-probability of a letter where there is none
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What one candidate's adapter made of the audio.
+
+    Attributes:
+        letters: Mean log-probability of the letters it wrote, each where it is surest.
+        spoken: Minus the mean probability of the blank.
+        rate: Letters a frame.
+        words: Log-probability a letter by its language model; None where it has none.
+    """
+
+    letters: float
+    spoken: float
+    rate: float
+    words: float | None
+
+    def score(self, with_model: bool) -> float:
+        """Return the logarithm of how likely the language is, up to a constant that candidates share."""
+        weights = _WITH_MODEL if with_model else _WITHOUT
+        values = (self.letters, self.spoken, self.rate, self.words or 0.0)
+        return sum(weight * value for weight, value in zip(weights, values, strict=True))
+
+
+def hear(emissions: NDArray[np.float32], vocab: Vocab, model: NGram | None) -> Heard:
+    """Return what an adapter made of audio.
+
+    Args:
+        emissions: Its log-probabilities, `(frames, vocab)`.
+        vocab: Its vocabulary.
+        model: Its language model of graphemes, where it has one.
+    """
+    found = Greedy(vocab).decode(emissions[None], [len(emissions)])[0].tokens
+    logs = [math.log(max(one.confidence, 1e-30)) for one in found]
+    words = model.sentence([one.token for one in found]) / (len(found) + 1) if model else None
+    return Heard(
+        sum(logs) / len(logs) if logs else _NOTHING,
+        -float(np.exp(emissions[:, vocab.blank_id]).mean()),
+        len(found) / len(emissions),
+        words,
+    )
+
+
+def rank(places: Sequence[str], heard: Sequence[Heard], frames: int) -> tuple[Candidate, ...]:
+    """Return candidates with their probabilities, the most likely first.
+
+    Args:
+        places: The candidates.
+        heard: What each made of the same audio; nothing where nothing sounds, so that all are as likely.
+        frames: Length of the audio.
+    """
+    if not heard:
+        return tuple(Candidate(one, 1 / len(places)) for one in sorted(places))
+    with_model = all(one.words is not None for one in heard)
+    sharpness = math.sqrt(frames * FRAME_STRIDE / SAMPLE_RATE_HZ / _CALIBRATED_S)
+    scores = np.array([sharpness * one.score(with_model) for one in heard])
+    shares = np.exp(scores - scores.max())
+    found = [
+        Candidate(place, float(share)) for place, share in zip(places, shares / shares.sum(), strict=True)
+    ]
+    return tuple(sorted(found, key=lambda one: (-one.probability, one.place)))
