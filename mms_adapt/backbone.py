@@ -23,6 +23,7 @@ from mms_adapt import pretrained
 from mms_adapt.audio import FRAME_STRIDE, RECEPTIVE_FIELD, frame_count
 from mms_adapt.encoder import Convolutions, PositionalConvolution, normalised
 from mms_adapt.errors import BackboneError, OptionError
+from mms_adapt.layers import FrozenLayer, added, again
 from mms_adapt.pretrained import Pretrained
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class Backbone:
         layer_count: Layers of the encoder.
         conv_dim: Channels of the features.
         adapter_size: Channels inside an adapter of MMS's kind.
+        checkpointing: Whether layers keep their input alone for the backward pass, and compute the rest anew:
+            much less memory, a third more arithmetic.
     """
 
     def __init__(self, source: Pretrained, model: Any, fingerprint: str, device: torch.device) -> None:
@@ -85,6 +88,13 @@ class Backbone:
         extractor = model.wav2vec2.feature_extractor
         self._convolutions = Convolutions(extractor.conv_layers, RECEPTIVE_FIELD, FRAME_STRIDE)
         self._positions = PositionalConvolution(self._encoder.pos_conv_embed)
+        self.checkpointing = False
+        self._frozen = [FrozenLayer(layer) for layer in self._encoder.layers]
+        self._compute = FrozenLayer.compute
+
+    def compile(self) -> None:
+        """Compile the layers, each as a whole; the first steps take longer."""
+        self._compute = torch.compile(FrozenLayer.compute, dynamic=True)
 
     def bare(self) -> None:
         """Take out whatever was put in since loading; adapters and head are those of the checkpoint again."""
@@ -153,43 +163,91 @@ class Backbone:
             # `(batch, conv_dim, frames)` to `(batch, frames, conv_dim)`
             return torch.as_tensor(columns).transpose(1, 2).contiguous()
 
-    def encode(self, features: Tensor, frame_counts: Tensor, *, masks: Masks | None = None) -> Tensor:
+    def encode(
+        self, features: Tensor, frame_counts: Tensor, *, masks: Masks | None = None, below: int | None = None
+    ) -> Tensor:
         """Compute the encoder's hidden states. What stands behind a row's frame count has no effect.
 
         Args:
-            features: What `cnn` gave, `(batch, frames, conv_dim)`.
+            features: What `cnn` gave, `(batch, frames, conv_dim)`; or, with `below`, what `prefix` gave,
+                `(batch, frames, hidden)`.
             frame_counts: Real frames of each row, `(batch,)`; on the CPU, no copy has to be waited for.
-            masks: What SpecAugment hides.
+            masks: What SpecAugment hides: of the projected features, or of the hidden states that were given.
+            below: The layer at which to begin; None to begin with features.
 
         Returns:
             Hidden states `(batch, frames, hidden)`; those behind a row's frame count mean nothing.
         """
-        features = features.to(self.device, torch.float32, non_blocking=True)
-        frames = features.shape[1]
         with self.autocast():
-            hidden = self.model.wav2vec2.feature_projection(features)[0]
-            if masks is not None:
-                hidden = self._masked(hidden, masks)
-            attention = None
-            if int(frame_counts.min()) < frames:
-                counts = frame_counts.to(self.device, non_blocking=True)
-                real = torch.arange(frames, device=self.device) < counts[:, None]  # `(batch, frames)`
-                hidden = hidden.masked_fill(~real[..., None], 0)
-                # a row without a single frame attends to all, since attending to nothing gives NaN
-                seen = real | (counts == 0)[:, None]
-                attention = seen[:, None, None].expand(-1, 1, frames, -1)  # `(batch, 1, frames, frames)`
-            convolution = self._encoder.pos_conv_embed
-            trained = convolution.conv.bias.requires_grad
-            positions = self._positions if self._quick and not trained else convolution
-            hidden = hidden + positions(hidden)
-            for layer in self._encoder.layers:
-                hidden = layer(hidden, attention_mask=attention)
+            if below is None:
+                hidden = self._embedded(features, frame_counts, masks)
+            else:
+                hidden = features.to(self.device, self.dtype, non_blocking=True)
+                hidden = hidden if masks is None else self._masked(hidden, masks, zero=True)
+            hidden = self._through(hidden, frame_counts, below or 0, self.layer_count)
             found: Tensor = self._encoder.layer_norm(hidden)
             return found
 
-    def _masked(self, hidden: Tensor, masks: Masks) -> Tensor:
+    def prefix(self, features: Tensor, frame_counts: Tensor, below: int) -> Tensor:
+        """Compute the hidden states `(batch, frames, hidden)` that layer `below` gets; no gradient passes.
+
+        Args:
+            features: What `cnn` gave, `(batch, frames, conv_dim)`.
+            frame_counts: Real frames of each row, `(batch,)`.
+            below: How many layers they have passed.
+        """
+        with torch.no_grad(), self.autocast():
+            hidden = self._embedded(features, frame_counts, None)
+            return self._through(hidden, frame_counts, 0, below)
+
+    def _embedded(self, features: Tensor, frame_counts: Tensor, masks: Masks | None) -> Tensor:
+        """Project features, hide what SpecAugment hides, and tell frames their place."""
+        features = features.to(self.device, torch.float32, non_blocking=True)
+        frames = features.shape[1]
+        hidden: Tensor = self.model.wav2vec2.feature_projection(features)[0]
+        if masks is not None:
+            hidden = self._masked(hidden, masks)
+        if int(frame_counts.min()) < frames:
+            hidden = hidden.masked_fill(~self._real(frame_counts, frames)[..., None], 0)
+        convolution = self._encoder.pos_conv_embed
+        trained = convolution.conv.bias.requires_grad
+        positions = self._positions if self._quick and not trained else convolution
+        return hidden + positions(hidden)
+
+    def _real(self, frame_counts: Tensor, frames: int) -> Tensor:
+        """Return which frames are real, bool `(batch, frames)`."""
+        counts = frame_counts.to(self.device, non_blocking=True)
+        return torch.arange(frames, device=self.device) < counts[:, None]
+
+    def _through(self, hidden: Tensor, frame_counts: Tensor, first: int, last: int) -> Tensor:
+        """Pass hidden states `(batch, frames, hidden)` through layers."""
+        frames, attention = hidden.shape[1], None
+        hidden = hidden.to(self.dtype)
+        if int(frame_counts.min()) < frames:
+            # a row without a single frame attends to all, since attending to nothing gives NaN
+            seen = self._real(frame_counts, frames)
+            if int(frame_counts.min()) == 0:
+                seen = seen | (frame_counts.to(self.device) == 0)[:, None]
+            attention = added(seen, frames, self.dtype)
+        for layer, frozen in list(zip(self._encoder.layers, self._frozen, strict=True))[first:last]:
+            keep = not (self.checkpointing and torch.is_grad_enabled())
+            if frozen.serves():
+                with torch.autocast(self.device.type, enabled=False):
+                    given = (frozen, hidden, attention, frozen.weights())
+                    hidden = self._compute(*given) if keep else self._again(*given)
+            else:
+                hidden = layer(hidden, attention_mask=attention) if keep else again(layer, hidden, attention)
+        return hidden
+
+    def _again(self, frozen: FrozenLayer, *given: Any) -> Tensor:
+        def compute(*inner: Any) -> Tensor:
+            return self._compute(frozen, *inner)
+
+        return again(compute, *given)
+
+    def _masked(self, hidden: Tensor, masks: Masks, *, zero: bool = False) -> Tensor:
         """Hide frames `(batch, frames)` and channels `(batch, hidden)` of `(batch, frames, hidden)`."""
-        vector = getattr(self.model.wav2vec2, "masked_spec_embed", None)
+        vector = None if zero else getattr(self.model.wav2vec2, "masked_spec_embed", None)
         filler = vector.to(hidden.dtype) if vector is not None else torch.zeros_like(hidden[0, 0])
         hidden = torch.where(masks.time[..., None], filler, hidden)
         return hidden.masked_fill(masks.channels[:, None], 0)
