@@ -29,6 +29,7 @@ STOREYS = [
         "praat",
         "media",
         "tiers",
+        "tensorboard",
     }
     | {"orthography", "uncertainty", "edits", "disjoint"},
     {"manifest", "vocab", "windows", "recordings", "archives", "power_law", "measure", "eaf_tier"}
@@ -39,17 +40,29 @@ STOREYS = [
     {"prepare", "inspection", "compare"},
     {"encoder", "layers", "pretrained"},
     {"backbone"},
-    {"adapters", "batches", "cache", "passport", "augment", "recipe", "schedule"},
+    {
+        "adapters",
+        "batches",
+        "cache",
+        "passport",
+        "augment",
+        "recipe",
+        "schedule",
+        "room",
+        "parallel",
+        "stack",
+    },
     {"checkpoint", "resume", "bank"},
-    {"registry", "start", "devset"},
+    {"registry", "start", "devset", "pace"},
     {"task", "withdrawal"},
-    {"step"},
-    {"training", "transcribe"},
+    {"step", "finishing"},
+    {"keeping", "mixed"},
+    {"training", "transcribe", "many"},
     {"evaluate", "language_model"},
     {"learning_curve"},
     {"terminal"},
     {"cli_options", "terminal_findings"},
-    {"cli_data", "cli_language_model", "cli_scores"},
+    {"cli_data", "cli_language_model", "cli_scores", "cli_train"},
     {"cli"},
     {"__main__"},
 ]
@@ -62,7 +75,7 @@ WITHOUT_TORCH = {
     *("quality splits ties marks uncertainty edits disjoint windows recordings __init__ __main__".split()),
     *("scoring breakdown compare writers reports ledger prepare prepared withdrawal".split()),
     *("journal ngram align decoders registry terminal terminal_findings".split()),
-    *("cli cli_options cli_data cli_language_model cli_scores".split()),
+    *("cli cli_options cli_data cli_language_model cli_scores cli_train".split()),
 }
 LONGEST_FILE, LONGEST_FUNCTION = 350, 60
 LONGER_FUNCTIONS = {"mms_adapt/training.py:train": 120}
