@@ -3,10 +3,10 @@
     python benchmarks/bench_train.py --parts recipe all top12        (or --list)
     python benchmarks/bench_train.py --shape tiny --device cpu       (every part, in a minute, to test it)
 
-Weights are random, of MMS-1B's shape, since speed and memory do not depend on them. Every part is a process of
-its own, prints one line of JSON a measurement, which also goes to `--out`, and takes less than four minutes; one
-that fails, or lacks a second card, says so in its line and the next one goes on. `all` and its like run the
-step that `mms-adapt train` runs; `e2e` runs that command itself, on four hours of made sound.
+Weights are random, of MMS-1B's shape, since speed and memory do not depend on them. Every part is a process
+of its own, prints one line of JSON a measurement, which also goes to `--out`, and takes less than four
+minutes; one that fails, or lacks a second card, says so in its line and the next one goes on. `all` and its
+like run the step that `mms-adapt train` runs; `e2e` runs that command itself, on four hours of made sound.
 
 The recipe is written from what the public example and Trainer document: fp32 weights, fp16 autocast with a
 scaled loss, gradient checkpointing, batches of 32 x 5 s of waveform, the base frozen in training mode, the
@@ -123,6 +123,7 @@ def inside(options: argparse.Namespace) -> None:
 
 
 def settings(options: argparse.Namespace) -> Record:
+    """Return the model's settings."""
     return {**COMMON, **SHAPES[options.shape]}
 
 

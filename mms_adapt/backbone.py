@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mms_adapt import pretrained
+from mms_adapt import layers, pretrained
 from mms_adapt.audio import FRAME_STRIDE, RECEPTIVE_FIELD, frame_count
 from mms_adapt.encoder import Convolutions, PositionalConvolution, normalised
 from mms_adapt.errors import BackboneError, OptionError
@@ -90,11 +90,11 @@ class Backbone:
         self._positions = PositionalConvolution(self._encoder.pos_conv_embed)
         self.checkpointing = False
         self._frozen = [FrozenLayer(layer) for layer in self._encoder.layers]
-        self._compute = FrozenLayer.compute
+        self._compute: layers.Core = layers.compute
 
     def compile(self) -> None:
         """Compile the layers, each as a whole; the first steps take longer."""
-        self._compute = torch.compile(FrozenLayer.compute, dynamic=True)
+        self._compute = torch.compile(layers.compute, dynamic=True)
 
     def bare(self) -> None:
         """Take out whatever was put in since loading; adapters and head are those of the checkpoint again."""
@@ -233,17 +233,13 @@ class Backbone:
             keep = not (self.checkpointing and torch.is_grad_enabled())
             if frozen.serves():
                 with torch.autocast(self.device.type, enabled=False):
-                    given = (frozen, hidden, attention, frozen.weights())
-                    hidden = self._compute(*given) if keep else self._again(*given)
+                    if keep:
+                        hidden = frozen(hidden, attention, self._compute)
+                    else:
+                        hidden = again(frozen, hidden, attention, self._compute)
             else:
                 hidden = layer(hidden, attention_mask=attention) if keep else again(layer, hidden, attention)
         return hidden
-
-    def _again(self, frozen: FrozenLayer, *given: Any) -> Tensor:
-        def compute(*inner: Any) -> Tensor:
-            return self._compute(frozen, *inner)
-
-        return again(compute, *given)
 
     def _masked(self, hidden: Tensor, masks: Masks, *, zero: bool = False) -> Tensor:
         """Hide frames `(batch, frames)` and channels `(batch, hidden)` of `(batch, frames, hidden)`."""

@@ -37,8 +37,12 @@ class StackedAdapter(nn.Module):
         """The language of each row of the batch, `(batch,)`."""
         return self._stack[0].rows
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Return what is added to hidden states `(batch, frames, hidden)`."""
+    def gathered(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return two matrices with their biases for each row of the batch.
+
+        The norm's scale and shift go into the first of them: `(batch, size, hidden)`, `(batch, size)`,
+        `(batch, hidden, size)`, `(batch, hidden)`.
+        """
         scale, shift, first, first_bias, second, second_bias = (
             self._weights[name].index_select(0, self.rows)
             for name in (
@@ -50,12 +54,15 @@ class StackedAdapter(nn.Module):
                 "linear_2.bias",
             )
         )
-        # the norm's scale and shift go into the matrix behind it: `(batch, size, hidden)`, `(batch, size)`
         bias = first_bias + (first @ shift[..., None])[..., 0]
-        first, kind = first * scale[:, None], hidden.dtype
-        normed = functional.layer_norm(hidden, hidden.shape[-1:])
-        narrow = torch.baddbmm(bias.to(kind)[:, None], normed, first.to(kind).transpose(1, 2)).relu()
-        return torch.baddbmm(second_bias.to(kind)[:, None], narrow, second.to(kind).transpose(1, 2))
+        return first * scale[:, None], bias, second, second_bias
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return what is added to hidden states `(batch, frames, hidden)`, where a layer is left to stock."""
+        first, bias, second, second_bias = (one.to(hidden.dtype) for one in self.gathered())
+        normed = functional.layer_norm(hidden, hidden.shape[-1:]).to(hidden.dtype)
+        narrow = torch.baddbmm(bias[:, None], normed, first.transpose(1, 2)).relu()
+        return torch.baddbmm(second_bias[:, None], narrow, second.transpose(1, 2))
 
 
 class Stack:
