@@ -58,9 +58,11 @@ def _spans(counts: Tensor, size: int, share: float, length: int, generator: torc
     return inside.any(dim=1)  # `(batch, spans, size)` to `(batch, size)`
 
 
-def dropped(hidden: Tensor, share: float, generator: torch.Generator) -> Tensor:
+def kept(shape: tuple[int, ...], share: float, generator: torch.Generator) -> Tensor | None:
+    """Draw which hidden states `(batch, frames, hidden)` dropout keeps; None for all."""
+    return torch.rand(shape, generator=generator, device=generator.device) >= share if share else None
+
+
+def dropped(hidden: Tensor, kept: Tensor | None, share: float) -> Tensor:
     """Return hidden states `(batch, frames, hidden)` of which a share is zero and the rest is larger."""
-    if not share:
-        return hidden
-    kept = torch.rand(hidden.shape, generator=generator, device=hidden.device) >= share
-    return hidden * kept / (1 - share)
+    return hidden if kept is None else hidden * kept / (1 - share)

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mms_adapt import encoder_layer, pretrained
+from mms_adapt import encoder_layer, layers, pretrained
 from mms_adapt.audio import FRAME_STRIDE, RECEPTIVE_FIELD, frame_count
 from mms_adapt.encoder import Convolutions, PositionalConvolution, normalised
 from mms_adapt.errors import BackboneError, OptionError
+from mms_adapt.layers import FrozenLayer, added, again
 from mms_adapt.pretrained import Pretrained
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class Backbone:
         layer_count: Layers of the encoder.
         conv_dim: Channels of the features.
         adapter_size: Channels inside an adapter of MMS's kind.
+        checkpointing: Whether layers keep their input alone for the backward pass, and compute the rest anew:
+            much less memory, a third more arithmetic.
     """
 
     def __init__(self, source: Pretrained, model: Any, fingerprint: str, device: torch.device) -> None:
@@ -86,6 +89,13 @@ class Backbone:
         extractor = model.wav2vec2.feature_extractor
         self._convolutions = Convolutions(extractor.conv_layers, RECEPTIVE_FIELD, FRAME_STRIDE)
         self._positions = PositionalConvolution(self._encoder.pos_conv_embed)
+        self.checkpointing = False
+        self._frozen = [FrozenLayer(layer) for layer in self._encoder.layers]
+        self._compute: layers.Core = layers.compute
+
+    def compile(self) -> None:
+        """Compile the layers, each as a whole; the first steps take longer."""
+        self._compute = torch.compile(layers.compute, dynamic=True)
 
     def bare(self) -> None:
         """Take out whatever was put in since loading; adapters and head are those of the checkpoint again."""
@@ -166,48 +176,98 @@ class Backbone:
         frame_counts: Tensor,
         *,
         masks: Masks | None = None,
+        below: int | None = None,
         adapt: "Adapt | None" = None,
     ) -> Tensor:
         """Compute the encoder's hidden states. What stands behind a row's frame count has no effect.
 
         Args:
-            features: What `cnn` gave, `(batch, frames, conv_dim)`.
+            features: What `cnn` gave, `(batch, frames, conv_dim)`; or, with `below`, what `prefix` gave,
+                `(batch, frames, hidden)`.
             frame_counts: Real frames of each row, `(batch,)`; on the CPU, no copy has to be waited for.
-            masks: What SpecAugment hides.
+            masks: What SpecAugment hides: of the projected features, or of the hidden states that were given.
+            below: The layer at which to begin; None to begin with features.
             adapt: What changes the layers for the rows of this call, in a backbone without adapters.
 
         Returns:
             Hidden states `(batch, frames, hidden)`; those behind a row's frame count mean nothing.
         """
-        features = features.to(self.device, torch.float32, non_blocking=True)
-        frames = features.shape[1]
         with self.autocast():
-            hidden = self.model.wav2vec2.feature_projection(features)[0]
-            if masks is not None:
-                hidden = self._masked(hidden, masks)
-            attention = None
-            if int(frame_counts.min()) < frames:
-                counts = frame_counts.to(self.device, non_blocking=True)
-                real = torch.arange(frames, device=self.device) < counts[:, None]  # `(batch, frames)`
-                hidden = hidden.masked_fill(~real[..., None], 0)
-                # a row without a single frame attends to all, since attending to nothing gives NaN
-                seen = real | (counts == 0)[:, None]
-                attention = seen[:, None, None].expand(-1, 1, frames, -1)  # `(batch, 1, frames, frames)`
-            convolution = self._encoder.pos_conv_embed
-            trained = convolution.conv.bias.requires_grad
-            positions = self._positions if self._quick and not trained else convolution
-            hidden = hidden + positions(hidden)
-            for number, layer in enumerate(self._encoder.layers):
-                if adapt is None:
-                    hidden = layer(hidden, attention_mask=attention)
-                else:
+            if below is None:
+                hidden = self._embedded(features, frame_counts, masks)
+            else:
+                hidden = features.to(self.device, self.dtype, non_blocking=True)
+                hidden = hidden if masks is None else self._masked(hidden, masks, zero=True)
+            if adapt is None:
+                hidden = self._through(hidden, frame_counts, below or 0, self.layer_count)
+            else:
+                attention = self._seen(hidden, frame_counts)
+                for number, layer in enumerate(self._encoder.layers):
                     hidden = encoder_layer.run(layer, number, hidden, attention, adapt)
             found: Tensor = self._encoder.layer_norm(hidden)
             return found
 
-    def _masked(self, hidden: Tensor, masks: Masks) -> Tensor:
+    def prefix(self, features: Tensor, frame_counts: Tensor, below: int) -> Tensor:
+        """Compute the hidden states `(batch, frames, hidden)` that layer `below` gets; no gradient passes.
+
+        Args:
+            features: What `cnn` gave, `(batch, frames, conv_dim)`.
+            frame_counts: Real frames of each row, `(batch,)`.
+            below: How many layers they have passed.
+        """
+        with torch.no_grad(), self.autocast():
+            hidden = self._embedded(features, frame_counts, None)
+            return self._through(hidden, frame_counts, 0, below)
+
+    def _embedded(self, features: Tensor, frame_counts: Tensor, masks: Masks | None) -> Tensor:
+        """Project features, hide what SpecAugment hides, and tell frames their place."""
+        features = features.to(self.device, torch.float32, non_blocking=True)
+        frames = features.shape[1]
+        hidden: Tensor = self.model.wav2vec2.feature_projection(features)[0]
+        if masks is not None:
+            hidden = self._masked(hidden, masks)
+        if int(frame_counts.min()) < frames:
+            hidden = hidden.masked_fill(~self._real(frame_counts, frames)[..., None], 0)
+        convolution = self._encoder.pos_conv_embed
+        trained = convolution.conv.bias.requires_grad
+        positions = self._positions if self._quick and not trained else convolution
+        return hidden + positions(hidden)
+
+    def _real(self, frame_counts: Tensor, frames: int) -> Tensor:
+        """Return which frames are real, bool `(batch, frames)`."""
+        counts = frame_counts.to(self.device, non_blocking=True)
+        return torch.arange(frames, device=self.device) < counts[:, None]
+
+    def _seen(self, hidden: Tensor, frame_counts: Tensor) -> Tensor | None:
+        """Return what attention adds, `(batch, 1, frames, frames)`, so that only real frames are heard."""
+        frames = hidden.shape[1]
+        if int(frame_counts.min()) >= frames:
+            return None
+        # a row without a single frame attends to all, since attending to nothing gives NaN
+        seen = self._real(frame_counts, frames)
+        if int(frame_counts.min()) == 0:
+            seen = seen | (frame_counts.to(self.device) == 0)[:, None]
+        return added(seen, frames, self.dtype)
+
+    def _through(self, hidden: Tensor, frame_counts: Tensor, first: int, last: int) -> Tensor:
+        """Pass hidden states `(batch, frames, hidden)` through layers."""
+        hidden = hidden.to(self.dtype)
+        attention = self._seen(hidden, frame_counts)
+        for layer, frozen in list(zip(self._encoder.layers, self._frozen, strict=True))[first:last]:
+            keep = not (self.checkpointing and torch.is_grad_enabled())
+            if frozen.serves():
+                with torch.autocast(self.device.type, enabled=False):
+                    if keep:
+                        hidden = frozen(hidden, attention, self._compute)
+                    else:
+                        hidden = again(frozen, hidden, attention, self._compute)
+            else:
+                hidden = layer(hidden, attention_mask=attention) if keep else again(layer, hidden, attention)
+        return hidden
+
+    def _masked(self, hidden: Tensor, masks: Masks, *, zero: bool = False) -> Tensor:
         """Hide frames `(batch, frames)` and channels `(batch, hidden)` of `(batch, frames, hidden)`."""
-        vector = getattr(self.model.wav2vec2, "masked_spec_embed", None)
+        vector = None if zero else getattr(self.model.wav2vec2, "masked_spec_embed", None)
         filler = vector.to(hidden.dtype) if vector is not None else torch.zeros_like(hidden[0, 0])
         hidden = torch.where(masks.time[..., None], filler, hidden)
         return hidden.masked_fill(masks.channels[:, None], 0)

@@ -23,6 +23,7 @@ from mms_adapt.vocab import Vocab
 
 Features = Callable[[str, float], NDArray[np.float16]]
 Frames = Callable[[str, float], int]
+Padded = Callable[[Sequence[tuple[str, float]]], tuple[Tensor, Tensor]]
 _JITTER = 0.1  # lengths count as so much longer or shorter when utterances of like length are put together
 
 
@@ -31,7 +32,8 @@ class Batch:
     """Utterances that go through the model together.
 
     Attributes:
-        features: Half precision, padded with zeros, `(batch, frames, conv_dim)`.
+        features: Half precision, padded with zeros, `(batch, frames, conv_dim)`; or the hidden states where
+            training begins, `(batch, frames, hidden)`.
         frame_counts: Real frames of each row, `(batch,)`.
         labels: Ids, padded with zeros, `(batch, tokens)`.
         label_counts: Real labels of each row, `(batch,)`.
@@ -48,6 +50,40 @@ class Batch:
     def audio_s(self) -> float:
         """Seconds of speech in it, padding not counted."""
         return float(self.frame_counts.sum()) * 320 / SAMPLE_RATE_HZ
+
+    def take(self, rows: Sequence[int]) -> "Batch":
+        """Return some of its rows as a batch of their own, no wider than they need."""
+        places = torch.tensor(rows)
+        counts, label_counts = self.frame_counts[places], self.label_counts[places]
+        return Batch(
+            self.features[places.to(self.features.device), : int(counts.max())],
+            counts,
+            self.labels[places, : int(label_counts.max())],
+            label_counts,
+            tuple(self.ids[one] for one in rows),
+        )
+
+
+def pieces(frame_counts: Sequence[int], most_frames: int | None) -> list[list[int]]:
+    """Divide rows into groups of like length that go through the model one after the other.
+
+    Args:
+        frame_counts: Frames of each row.
+        most_frames: At most so many frames in a group, padding included; None for one group. A longer row is
+            one alone.
+
+    Returns:
+        The rows of each group; as they stand where they are one group.
+    """
+    rows = list(range(len(frame_counts)))
+    if most_frames is None or len(rows) * max(frame_counts) <= most_frames:
+        return [rows]
+    groups: list[list[int]] = []
+    for row in sorted(rows, key=lambda one: (-frame_counts[one], one)):
+        if not groups or (len(groups[-1]) + 1) * frame_counts[groups[-1][0]] > most_frames:
+            groups.append([])
+        groups[-1].append(row)
+    return groups
 
 
 @dataclass(frozen=True)
@@ -136,17 +172,26 @@ class Batches:
         features: Where their features come from.
         batch_seconds: Speech in a batch, padding included.
         seed: Another number, another order.
+        padded: Gives the features of several utterances in one tensor, with their frame counts; made from
+            `features` where not given.
 
     Raises:
         TrainingError: If there is no example.
     """
 
     def __init__(
-        self, examples: Sequence[Example], features: Features, *, batch_seconds: float, seed: int = 0
+        self,
+        examples: Sequence[Example],
+        features: Features,
+        *,
+        batch_seconds: float,
+        seed: int = 0,
+        padded: Padded | None = None,
     ) -> None:
         if not examples:
             raise TrainingError("there is no utterance that a batch could be made of")
         self.examples, self._features, self._seed = tuple(examples), features, seed
+        self._padded = padded or self._together
         self._most_frames = frame_count(round(batch_seconds * SAMPLE_RATE_HZ))
 
     def plan(self, epoch: int) -> Plan:
@@ -182,12 +227,17 @@ class Batches:
 
     def load(self, items: Sequence[tuple[Example, float, int]]) -> Batch:
         """Return one batch of a plan."""
-        rows = [torch.from_numpy(self._features(one.audio_sha256, speed).copy()) for one, speed, _ in items]
+        features, frame_counts = self._padded([(one.audio_sha256, speed) for one, speed, _ in items])
         labels = [torch.tensor(one.labels) for one, _, _ in items]
         return Batch(
-            torch.nn.utils.rnn.pad_sequence(rows, batch_first=True),
-            torch.tensor([len(one) for one in rows]),
+            features,
+            frame_counts,
             torch.nn.utils.rnn.pad_sequence(labels, batch_first=True),
             torch.tensor([len(one) for one in labels]),
             tuple(one.id for one, _, _ in items),
         )
+
+    def _together(self, keys: Sequence[tuple[str, float]]) -> tuple[Tensor, Tensor]:
+        rows = [torch.from_numpy(self._features(*key).copy()) for key in keys]
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        return padded, torch.tensor([len(one) for one in rows])

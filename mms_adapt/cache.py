@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mms_adapt import audio
 from mms_adapt.audio import SAMPLE_RATE_HZ, Waveform
@@ -54,6 +55,8 @@ class _Store:
         self.entries: dict[str, _Entry] = {}
         self._held: Features | None = None
         self._checked: set[str] = set()
+        self.in_memory_bytes = IN_MEMORY_BYTES
+        self.on_device: Tensor | None = None
         self.read()
 
     @property
@@ -101,7 +104,7 @@ class _Store:
     def get(self, sha256: str) -> Features:
         """Return features `(frames, conv_dim)`."""
         if self._held is None:
-            shape, small = (self.rows, self.conv_dim), self.rows * self.row_bytes <= IN_MEMORY_BYTES
+            shape, small = (self.rows, self.conv_dim), self.rows * self.row_bytes <= self.in_memory_bytes
             if not self.rows:
                 self._held = np.zeros(shape, np.float16)
             elif small:
@@ -119,29 +122,98 @@ class _Store:
             self._checked.add(sha256)
         return found
 
+    def keep(self, where: str, device: torch.device) -> None:
+        """Hold the numbers on the device, in memory or on the disk; "auto" by their size."""
+        self._held, self.on_device = None, None
+        room = {"host": self.rows * self.row_bytes, "disk": -1, "device": -1}
+        self.in_memory_bytes = room.get(where, IN_MEMORY_BYTES)
+        if where == "device":
+            rows = [self.get(sha256) for sha256 in self.entries]  # which checks them
+            whole = np.concatenate([np.zeros((0, self.conv_dim), np.float16), *rows])
+            self.on_device, self._held = torch.from_numpy(whole).to(device), None
+
 
 class FeatureCache:
-    """Features of utterances at several speeds, on the disk and as needed in memory.
+    """What the frozen part gives of utterances at several speeds: on the disk, in memory or on the device.
 
     Args:
         folder: Where the files are; it is made where it is not there.
         backbone: Whose convolutions.
         speeds: Factors by which speech is made faster; 1.0 is as it is.
+        below: None for features of the convolutions; a number for the hidden states that this layer gets.
+        kind: With `below`, the kind of adapter that is in the backbone; it may say what lower layers hold.
 
     Raises:
         TrainingError: If the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, backbone: Backbone, speeds: Iterable[float] = (1.0,)) -> None:
-        self.folder, self._backbone = folder, backbone
+    def __init__(
+        self,
+        folder: Path,
+        backbone: Backbone,
+        speeds: Iterable[float] = (1.0,),
+        *,
+        below: int | None = None,
+        kind: str = "attention",
+    ) -> None:
+        self.folder, self._backbone, self._below = folder, backbone, below
         normalised = "n" if backbone.source.do_normalize else "r"
-        name = f"features{_LAYOUT}-{backbone.fingerprint[:16]}-{normalised}"
+        what = f"features{_LAYOUT}" if below is None else f"hidden{_LAYOUT}-{kind}-{below}"
+        name = f"{what}-{backbone.fingerprint[:16]}-{normalised}"
+        width = backbone.conv_dim if below is None else backbone.hidden_size
         with self._complaining():
             folder.mkdir(parents=True, exist_ok=True)
             self._stores = {
-                speed: _Store(folder / f"{name}-{speed:g}", backbone.conv_dim)
-                for speed in sorted(set(speeds))
+                speed: _Store(folder / f"{name}-{speed:g}", width) for speed in sorted(set(speeds))
             }
+
+    def keep(self, where: str, budget_bytes: int) -> str:
+        """Choose where features lie from now on; call it when everything has been computed.
+
+        Args:
+            where: "device", "host" (memory), "disk", or "auto" for the first of them with room enough.
+            budget_bytes: What "auto" may take of the device.
+
+        Returns:
+            Where they lie.
+
+        Raises:
+            TrainingError: If they are damaged.
+        """
+        size = sum(one.rows * one.row_bytes for one in self._stores.values())
+        if where == "auto" and self._backbone.device.type == "cuda" and size <= budget_bytes:
+            where = "device"
+        for store in self._stores.values():
+            store.keep(where, self._backbone.device)
+        return where
+
+    def padded(self, keys: Sequence[tuple[str, float]]) -> tuple[Tensor, Tensor]:
+        """Return features of several utterances, `(batch, frames, channels)`, and their frames `(batch,)`.
+
+        They lie on the device if everything does, else in memory from which copies need not be waited for.
+
+        Args:
+            keys: Hash of the sound, and speed.
+        """
+        counts = [self.frames(*key) for key in keys]
+        held = [self._stores[speed].on_device for _, speed in keys]
+        width = next(iter(self._stores.values())).conv_dim
+        here = all(one is not None for one in held)
+        device = self._backbone.device
+        found = torch.zeros(
+            (len(keys), max(counts), width),
+            dtype=torch.float16,
+            device=device if here else "cpu",
+            pin_memory=not here and device.type == "cuda",
+        )
+        for place, (sha256, speed), count in zip(found, keys, counts, strict=True):
+            store = self._stores[speed]
+            first = store.entries[sha256].first
+            if store.on_device is not None and here:
+                place[:count] = store.on_device[first : first + count]
+            else:
+                place[:count].numpy()[:] = store.get(sha256)
+        return found, torch.tensor(counts)
 
     def frames(self, audio_sha256: str, speed: float = 1.0) -> int:
         """Return how many frames an utterance has at a speed."""
@@ -225,13 +297,17 @@ class FeatureCache:
             [torch.from_numpy(one) for one in waveforms.values()], batch_first=True
         )
         counts = [len(one) for one in waveforms.values()]
-        features = self._backbone.cnn(rows, torch.tensor(counts)).to("cpu", torch.float16).numpy()
-        if not np.isfinite(features).all():
+        frames = [audio.frame_count(one) for one in counts]
+        given = self._backbone.cnn(rows, torch.tensor(counts))
+        if self._below is not None:
+            given = self._backbone.prefix(given, torch.tensor(frames), self._below)
+        features = given.to("cpu", torch.float16).numpy()
+        if not all(np.isfinite(row[:count]).all() for row, count in zip(features, frames, strict=True)):
+            what = "convolutions give" if self._below is None else f"layers below {self._below} give"
             raise BackboneError(
-                f"backbone {self._backbone.name}: its convolutions give numbers that half precision cannot "
+                f"backbone {self._backbone.name}: its {what} numbers that half precision cannot "
                 f"hold, among utterances {group[0][0].id} to {group[-1][0].id}"
             )
-        frames = [audio.frame_count(one) for one in counts]
         store.append(
             [(key, row[:count]) for key, row, count in zip(waveforms, features, frames, strict=True)]
         )

@@ -12,20 +12,24 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mms_adapt import cli_data, cli_language_model, cli_scores, terminal
+from mms_adapt import cli_data, cli_language_model, cli_scores, cli_train, terminal
 from mms_adapt._version import __version__
 from mms_adapt.cli_options import (
     AdaptersBackbone,
     Backbone,
+    Checkpointing,
     Code,
     CorpusOption,
     Decoder,
     DecoderOptions,
     Device,
     Graphemes,
+    Layers,
     Layout,
+    Lean,
     Normaliser,
     Quiet,
+    Settings,
     decoder_pairs,
     given,
     pairs,
@@ -120,9 +124,7 @@ def train(
     max_minutes: Annotated[float | None, typer.Option(help="At most so long.")] = None,
     batch_seconds: Annotated[float | None, typer.Option(help="Speech in one batch.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    adapter_layers: Annotated[
-        str | None, typer.Option(help="all, or how many of the topmost layers.")
-    ] = None,
+    layers: Layers = None,
     start: Annotated[
         str | None, typer.Option(help="Where the adapter starts: zero, backbone or language:CODE.")
     ] = None,
@@ -134,6 +136,9 @@ def train(
     full_finetune: Annotated[
         bool, typer.Option("--full-finetune", help="Train the whole backbone, as a yardstick.")
     ] = False,
+    checkpointing: Checkpointing = False,
+    lean: Lean = False,
+    settings: Settings = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew; do not go on from a checkpoint.")
     ] = False,
@@ -143,7 +148,6 @@ def train(
 
     Example: mms-adapt train prepared/mdw --out adapters/mdw --max-minutes 20
     """
-    from mms_adapt.training import TrainConfig
     from mms_adapt.training import train as run
 
     options = given(
@@ -153,26 +157,26 @@ def train(
         max_minutes=max_minutes,
         batch_seconds=batch_seconds,
         learning_rate=learning_rate,
-        adapter_layers=_layers(adapter_layers),
         start=start,
         head_start=head_start,
         patience=patience,
         seed=seed,
     )
-    config = TrainConfig(device=device, full_finetune=full_finetune, **options)
+    config = cli_train.config(
+        options,
+        layers=layers,
+        settings=settings,
+        device=device,
+        full_finetune=full_finetune,
+        checkpointing=checkpointing,
+        lean=lean,
+    )
     with terminal.progress(quiet=quiet) as progress:
         result = run(prepared, out, config, progress=progress, resume=not restart)
     terminal.show_trained(result, prepared)
 
 
-def _layers(text: str | None) -> str | int | None:
-    if text is None or text == "all":
-        return text
-    if not text.isdecimal():
-        raise OptionError(f"--adapter-layers {text!r}: write all, or a number of layers")
-    return int(text)
-
-
+app.command(name="train-many")(cli_train.train_many)
 app.command()(cli_scores.evaluate)
 
 

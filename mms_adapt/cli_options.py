@@ -3,6 +3,7 @@
 In: nothing. Out: types of options, and those that were given. It does not know the commands.
 """
 
+import json
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -37,6 +38,24 @@ Backbone = Annotated[
 AdaptersBackbone = Annotated[
     str | None, typer.Option("--backbone", help="The backbone; the adapter's own where not given.")
 ]
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        "--layers",
+        "--adapter-layers",
+        help="Layers with an adapter: all, a number of the topmost, or top:12 to train these from a cache.",
+    ),
+]
+Checkpointing = Annotated[
+    bool, typer.Option("--checkpointing", help="Compute layers anew for the backward pass; less memory.")
+]
+Lean = Annotated[bool, typer.Option("--lean", help="For cards with little memory.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Any other option of docs/training.md, such as dropout=0.1."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
 
@@ -67,6 +86,44 @@ def pairs(
             raise OptionError(f"{option} {key} comes twice; several patterns go into one, with commas")
         found[key] = value
     return found
+
+
+def layers(text: str | None) -> dict[str, Any]:
+    """Return the options that `--layers` stands for.
+
+    Raises:
+        OptionError: If it is written in another way.
+    """
+    if text is None:
+        return {}
+    prefix, colon, number = text.rpartition(":")
+    if text == "all" or (number.isdecimal() and prefix in ("", "top")):
+        count = text if text == "all" else int(number)
+        return {"adapter_layers": count, **({"from_hidden": True} if colon and prefix else {})}
+    raise OptionError(f"--layers {text!r}: write all, a number of layers, or top: and a number")
+
+
+def settings(words: Iterable[str] | None, known: Iterable[str]) -> dict[str, Any]:
+    """Return options by name, KEY=VALUE each; a value is read as JSON where it is that.
+
+    Args:
+        words: As they stand on the command line.
+        known: The names that there are.
+
+    Raises:
+        OptionError: If one is written in another way, is not known, or comes twice.
+    """
+    names, found = sorted(known), pairs(words, option="--set", such_as="dropout=0.1")
+    if unknown := sorted(found.keys() - set(names)):
+        raise OptionError(f"--set {', '.join(unknown)}: there is no such option; known: {', '.join(names)}")
+    return {name: _value(text) for name, text in found.items()}
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def decoder_pairs(words: Iterable[str] | None) -> dict[str, str]:

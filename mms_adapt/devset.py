@@ -6,13 +6,13 @@ It does not know training, and the test set is never read here.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from mms_adapt import plugins, text
-from mms_adapt.backbone import Backbone
 from mms_adapt.batches import Batches, Example, Features, Frames
 from mms_adapt.manifest import Utterance
 from mms_adapt.scoring import score
@@ -34,6 +34,16 @@ class Measured:
     loss: float
 
 
+class Hearing(Protocol):
+    """A backbone with an adapter in it."""
+
+    def encode(self, features: Tensor, frame_counts: Tensor, *, below: int | None = None) -> Tensor:
+        """Return hidden states `(batch, frames, hidden)`, as `Backbone.encode` does."""
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return logits `(batch, frames, vocab)`."""
+
+
 class DevSet:
     """Dev utterances, ready to be measured again and again.
 
@@ -45,6 +55,7 @@ class DevSet:
         features: Where features come from.
         frames: Tells an utterance's frames.
         batch_seconds: Speech in a batch.
+        below: The layer whose input `features` gives; None where it gives features.
     """
 
     def __init__(
@@ -57,6 +68,7 @@ class DevSet:
         features: Features,
         frames: Frames,
         batch_seconds: float,
+        below: int | None = None,
     ) -> None:
         examples = [
             Example(
@@ -69,19 +81,19 @@ class DevSet:
         ]
         self._references = {one.id: one.reference or "" for one in utterances}
         self._normalise = text.get(normaliser, target_lang=target_lang)
-        self._vocab = vocab
+        self._vocab, self._below = vocab, below
         self._batches = Batches(examples, features, batch_seconds=batch_seconds)
         self._decoder = plugins.load("decoders", "greedy").build(vocab)
         self.audio_s = sum(one.duration_s for one in utterances)
 
-    def measure(self, backbone: Backbone) -> Measured:
+    def measure(self, backbone: Hearing) -> Measured:
         """Decode all of it and compare."""
         found: dict[str, str] = {}
         loss = labels = 0.0
         for plan in self._batches.in_order():
             batch = self._batches.load(plan)
             with torch.no_grad():
-                hidden = backbone.encode(batch.features, batch.frame_counts)
+                hidden = backbone.encode(batch.features, batch.frame_counts, below=self._below)
                 emissions = backbone.logits(hidden).log_softmax(dim=-1)
                 losses = ctc_losses(
                     emissions, batch.frame_counts, batch.labels, batch.label_counts, self._vocab.blank_id
@@ -115,8 +127,8 @@ def ctc_losses(
     return functional.ctc_loss(
         emissions.transpose(0, 1),  # `(frames, batch, vocab)`
         labels.to(device),
-        frame_counts.to(device),
-        label_counts.to(device),
+        frame_counts.cpu(),  # where torch needs them: on a GPU, each would be waited for
+        label_counts.cpu(),
         blank=blank_id,
         reduction="none",
         zero_infinity=False,

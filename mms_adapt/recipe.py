@@ -32,6 +32,8 @@ _BOUNDS: dict[str, tuple[type, float, float, bool]] = {
     "checkpoint_minutes": (float, 0, 100_000, False),
     "max_bad_batches": (int, 0, 1_000_000, False),
     "seed": (int, 0, 2**31 - 1, False),
+    "device_seconds": (float, 0.1, 100_000, True),
+    "max_memory_gib": (float, 0.1, 10_000, True),
 }
 
 
@@ -97,6 +99,23 @@ class TrainConfig:
     """Minutes between checkpoints; 0 for one after every step."""
     max_bad_batches: int = 5
     """So many batches with a loss or gradient that is not finite are passed over before it stops."""
+    from_hidden: bool = False
+    """Begin from cached hidden states below the lowest layer with an adapter; SpecAugment hides these."""
+    device_seconds: float | None = None
+    """Speech that goes through the device at a time, padding included; None for as much as there is room for.
+    Gradients of a batch add up, so that only rounding depends on it."""
+    max_memory_gib: float | None = None
+    """Memory of the card that may be used; None for all that is free."""
+    checkpointing: bool = False
+    """Keep only the layers' inputs for the backward pass and compute the rest again."""
+    lean: bool = False
+    """For small cards: as checkpointing, one utterance at a time where need be, features not on the card."""
+    compile: bool = False
+    """Compile the layers: half a minute at the start, faster steps on a GPU."""
+    cache_on: str = "auto"
+    """Where features are kept while training: "device", "host", "disk", or "auto" for where there is room."""
+    tensorboard: bool = False
+    """Write what metrics.jsonl holds for TensorBoard, too; its package must be there."""
     cache: str | None = None
     """Folder for features; `.cache` in the prepared folder where not given."""
     full_finetune: bool = False
@@ -111,6 +130,12 @@ class TrainConfig:
             wrong.append(f"adapter_layers={self.adapter_layers!r}: give all, or a number of layers")
         if self.head_start not in ("shared", "fresh"):
             wrong.append(f"head_start={self.head_start!r}: give shared or fresh")
+        if self.cache_on not in ("auto", "device", "host", "disk"):
+            wrong.append(f"cache_on={self.cache_on!r}: give auto, device, host or disk")
+        if self.from_hidden and self.full_finetune:
+            wrong.append(
+                "from_hidden=True: the whole backbone is trained from features; leave out one of them"
+            )
         wrong += [*self._wrong_start(), *self._wrong_speeds(), *self._wrong_kind()]
         if wrong:
             raise OptionError("; ".join(wrong))

@@ -8,7 +8,7 @@ read. It does not know models or data.
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from mms_adapt import files, pretrained
-from mms_adapt.errors import ResumeError
+from mms_adapt.errors import ResumeError, TrainingError
 
 FOLDER = ".checkpoints"
 _KEPT = 2
@@ -59,7 +59,13 @@ class Course:
     """Lines in metrics.jsonl."""
 
 
-def save(folder: Path, run: Mapping[str, Any], course: Course, tensors: Mapping[str, Tensor]) -> Path:
+def save(
+    folder: Path,
+    run: Mapping[str, Any],
+    course: Course,
+    tensors: Mapping[str, Tensor],
+    lanes: Sequence[Course] = (),
+) -> Path:
     """Write a checkpoint and remove all but the last ones.
 
     Args:
@@ -67,22 +73,34 @@ def save(folder: Path, run: Mapping[str, Any], course: Course, tensors: Mapping[
         run: What the training is about: data, vocabulary, backbone and options, by name.
         course: How far it is.
         tensors: Everything else, by name.
+        lanes: How far each language is, where several are trained together.
 
     Returns:
         The checkpoint's folder.
+
+    Raises:
+        TrainingError: If there is no room on the disk; the checkpoint before it stays.
     """
     from safetensors.torch import save as pack
 
     place = folder / FOLDER
     place.mkdir(parents=True, exist_ok=True)
+    state = {"run": run, "course": asdict(course), "lanes": [asdict(one) for one in lanes]}
     contents = {
         _TENSORS: bytes(pack({name: one.contiguous() for name, one in tensors.items()})),
-        _STATE: json.dumps({"run": run, "course": asdict(course)}, ensure_ascii=False).encode("utf-8"),
+        _STATE: json.dumps(state, ensure_ascii=False).encode("utf-8"),
     }
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     made = place / f"step-{course.step:09}"
-    shutil.rmtree(made, ignore_errors=True)
-    files.write_all(made, {**contents, _HASHES: json.dumps(hashes)})
+    try:
+        shutil.rmtree(made, ignore_errors=True)
+        files.write_all(made, {**contents, _HASHES: json.dumps(hashes)})
+    except OSError as error:
+        size = sum(map(len, contents.values())) / 1e6
+        raise TrainingError(
+            f"{made}: the checkpoint of {size:.1f} MB cannot be written: {error.strerror or error}; make "
+            "room and run the same command again: it goes on from the last checkpoint"
+        ) from error
     for old in _found(folder)[_KEPT:]:
         shutil.rmtree(old)
     return made
@@ -98,12 +116,24 @@ def newest(folder: Path, run: Mapping[str, Any]) -> tuple[Course, dict[str, Tens
     Raises:
         ResumeError: If the checkpoint is of another training; it names what differs.
     """
+    found = newest_of_all(folder, run)
+    return None if found is None else (found[0], found[2])
+
+
+def newest_of_all(
+    folder: Path, run: Mapping[str, Any]
+) -> tuple[Course, tuple[Course, ...], dict[str, Tensor]] | None:
+    """Return the newest checkpoint that is whole, with the courses of several languages.
+
+    Raises:
+        ResumeError: If the checkpoint is of another training; it names what differs.
+    """
     for place in _found(folder):
         found = _read(place)
         if found is not None:
-            was, course = found
+            was, course, lanes = found
             refuse_others(folder, was, run)
-            return course, pretrained.read_tensors(place / _TENSORS, ResumeError)
+            return course, lanes, pretrained.read_tensors(place / _TENSORS, ResumeError)
     return None
 
 
@@ -133,7 +163,7 @@ def _found(folder: Path) -> list[Path]:
     return sorted((folder / FOLDER).glob("step-*"), reverse=True)
 
 
-def _read(place: Path) -> tuple[dict[str, Any], Course] | None:
+def _read(place: Path) -> tuple[dict[str, Any], Course, tuple[Course, ...]] | None:
     """Return what a checkpoint says; None where it is not whole."""
     try:
         hashes = json.loads((place / _HASHES).read_text(encoding="utf-8"))
@@ -142,8 +172,11 @@ def _read(place: Path) -> tuple[dict[str, Any], Course] | None:
             return None
         record = json.loads(contents[_STATE])
         known = {one.name for one in fields(Course)}
-        course = Course(**{name: value for name, value in record["course"].items() if name in known})
-        return dict(record["run"]), course
+        course, *lanes = (
+            Course(**{name: value for name, value in one.items() if name in known})
+            for one in (record["course"], *record.get("lanes", ()))
+        )
+        return dict(record["run"]), course, tuple(lanes)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -1,25 +1,135 @@
 """One step of a training: from a batch to changed weights.
 
-In: a task and a batch. Out: the loss, or None where nothing was learnt from it. It does not know the loop.
+In: a task and a batch. Out: the loss and whether it was good, both still on the device. It does not know the
+loop.
+
+Nothing here waits for the device: a step whose loss or gradient is not finite changes nothing, which the
+optimiser finds out by itself.
 """
 
-import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from mms_adapt import augment
-from mms_adapt.batches import Batch
+from mms_adapt.backbone import Masks
+from mms_adapt.batches import Batch, pieces
 from mms_adapt.devset import ctc_losses
 from mms_adapt.errors import TrainingError
+from mms_adapt.room import Room, card_limit, fitting, most_in_use
 from mms_adapt.task import Task
 
 
-def learn(task: Task, batch: Batch, rate: float, *, first: bool) -> float | None:
-    """Learn from one batch; return its loss a token, or None where it is not finite and nothing was learnt.
+@dataclass(frozen=True)
+class Outcome:
+    """What a step gave, on the device.
+
+    Attributes:
+        loss: The loss a token.
+        good: Whether loss and gradient were finite, so that something was learnt.
+    """
+
+    loss: Tensor
+    good: Tensor
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What was drawn for a batch.
+
+    Attributes:
+        masks: What SpecAugment hides.
+        kept: Which hidden states dropout keeps, `(batch, frames, hidden)`; None for all.
+        share: The share that it drops.
+    """
+
+    masks: Masks
+    kept: Tensor | None
+    share: float
+
+    def take(self, rows: Sequence[int], frames: int) -> "Chance":
+        """Return what was drawn for some rows."""
+        places = torch.tensor(rows, device=self.masks.time.device)
+        kept = None if self.kept is None else self.kept[places, :frames]
+        return Chance(Masks(self.masks.time[places, :frames], self.masks.channels[places]), kept, self.share)
+
+    def dropped(self, hidden: Tensor) -> Tensor:
+        """Return hidden states `(batch, frames, hidden)` of which a share is zero and the rest is larger."""
+        return augment.dropped(hidden, self.kept, self.share)
+
+
+def learn(task: Task, batch: Batch, rate: float, *, first: bool) -> Outcome:
+    """Learn from one batch.
 
     Raises:
-        TrainingError: If at the first step something gets no gradient, or something gets one that is frozen.
+        TrainingError: If at the first step something gets no gradient, or something gets one that is frozen;
+            or if the device has no room for one utterance.
     """
+    chance = drawn(task, batch)
+    task.optimiser.zero_grad(set_to_none=True)
+    tokens = int(batch.label_counts.sum())
+    frames = batch.frame_counts.tolist()
+    mine = task.team.rows(frames) if task.team.size > 1 else list(range(len(frames)))
+
+    def work(rows: Sequence[int]) -> Tensor:
+        part, luck = batch, chance
+        if len(rows) < len(frames):
+            part = batch.take(rows)
+            luck = chance.take(rows, part.features.shape[1])
+        hidden = task.backbone.encode(part.features, part.frame_counts, masks=luck.masks, below=task.below)
+        logits = task.backbone.logits(luck.dropped(hidden))
+        loss = batch_loss(logits, part, task.data.vocab.blank_id)
+        return loss * (int(part.label_counts.sum()) / tokens)
+
+    loss = torch.zeros((), device=task.backbone.device)
+    if mine:
+        loss = loss + backwards(work, mine, frames, task.room, lambda: task.optimiser.zero_grad(True))
+        if first:
+            _check_gradients(task)
+    if task.team.size > 1:
+        for one in task.trained.values():
+            one.grad = torch.zeros_like(one) if one.grad is None else one.grad
+        task.team.add_up([*(one.grad for one in task.trained.values() if one.grad is not None), loss])
+    norm = nn.utils.clip_grad_norm_(task.trained.values(), task.config.max_gradient_norm)
+    good = torch.isfinite(loss) & torch.isfinite(norm)
+    task.optimiser.found_inf = (~good).float()  # type: ignore[attr-defined]
+    for group in task.optimiser.param_groups:
+        group["lr"] = rate
+    task.optimiser.step()
+    return Outcome(loss, good)
+
+
+def make_room(task: Task) -> None:
+    """Measure what a pass takes on a card, and choose how much goes through at a time.
+
+    Where the options say how much, or on a CPU, nothing is measured: what turns out to be too much is halved.
+    """
+    device, config = task.backbone.device, task.config
+    if task.room.most_frames is not None or device.type != "cuda":
+        return
+    frames = max(count for one in task.batches.examples for _, count in one.frames)
+    width = task.backbone.conv_dim if task.below is None else task.backbone.hidden_size
+
+    def take(rows: int) -> int:
+        features = torch.zeros(rows, frames, width, dtype=torch.float16)
+        one = torch.ones(rows, dtype=torch.long)
+        batch = Batch(features, one * frames, one[:, None], one, ("",) * rows)
+
+        def work() -> None:
+            hidden = task.backbone.encode(features, batch.frame_counts, below=task.below)
+            batch_loss(task.backbone.logits(hidden), batch, 0).backward()  # type: ignore[no-untyped-call]
+
+        found = most_in_use(device, work)
+        task.optimiser.zero_grad(set_to_none=True)
+        return found
+
+    task.room.most_frames = fitting(take, frames, card_limit(device, config.max_memory_gib))
+
+
+def drawn(task: Task, batch: Batch) -> Chance:
+    """Draw masks and dropout for a batch."""
     config, backbone = task.config, task.backbone
     masks = augment.draw(
         batch.frame_counts,
@@ -31,23 +141,51 @@ def learn(task: Task, batch: Batch, rate: float, *, first: bool) -> float | None
         channel_share=config.mask_channel_share or 0.0,
         channel_length=config.mask_channel_length,
     )
-    task.optimiser.zero_grad(set_to_none=True)
-    hidden = backbone.encode(batch.features, batch.frame_counts, masks=masks)
-    hidden = augment.dropped(hidden, config.dropout or 0.0, task.generator)
-    loss = batch_loss(backbone.logits(hidden), batch, task.data.vocab.blank_id)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        return None
-    loss.backward()  # type: ignore[no-untyped-call]
-    if first:
-        _check_gradients(task)
-    norm = float(nn.utils.clip_grad_norm_(task.trained.values(), config.max_gradient_norm))
-    if not math.isfinite(norm):
-        return None
-    for group in task.optimiser.param_groups:
-        group["lr"] = rate
-    task.optimiser.step()
-    return value
+    share = config.dropout or 0.0
+    shape = (*batch.features.shape[:2], backbone.hidden_size)
+    return Chance(masks, augment.kept(shape, share, task.generator), share)
+
+
+def backwards(
+    work: Callable[[Sequence[int]], Tensor],
+    rows: Sequence[int],
+    frame_counts: Sequence[int],
+    room: Room,
+    undo: Callable[[], object],
+) -> Tensor:
+    """Compute the gradients of some rows in as many pieces as are needed; return their loss.
+
+    Args:
+        work: Gives the loss of some rows.
+        rows: The rows.
+        frame_counts: Frames of every row.
+        room: How much goes through at a time; less from now on where it was too much.
+        undo: Forgets gradients, before all is done again.
+
+    Raises:
+        TrainingError: If there is no room for one row.
+    """
+    while True:
+        counts = [frame_counts[one] for one in rows]
+        groups = pieces(counts, room.most_frames)
+        try:
+            total = None
+            for group in groups:
+                loss = work([rows[one] for one in group])
+                loss.backward()  # type: ignore[no-untyped-call]
+                total = loss.detach() if total is None else total + loss.detach()
+            return torch.zeros(()) if total is None else total
+        except torch.OutOfMemoryError as error:
+            tried = max(len(group) * max(counts[one] for one in group) for group in groups)
+            if not room.halve(tried, max(counts)):
+                raise TrainingError(
+                    f"the device has no room for one utterance of {max(counts) / 49:.0f} s: train with less "
+                    "memory (--lean), or only the topmost layers (--layers top:12), or leave out long "
+                    "utterances when preparing (--max-utterance-s)"
+                ) from error
+        undo()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def batch_loss(logits: Tensor, batch: Batch, blank_id: int) -> Tensor:

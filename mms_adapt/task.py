@@ -4,10 +4,8 @@ In: prepared data and options. Out: a `Task`, whose state can be taken and put b
 the end. It does not know the loop.
 """
 
-import json
 import math
-import platform
-import shutil
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from mms_adapt import backbone as backbone_module
-from mms_adapt import checkpoint, files, pretrained
-from mms_adapt._version import __version__
+from mms_adapt import checkpoint
+from mms_adapt.audio import SAMPLE_RATE_HZ, frame_count
 from mms_adapt.backbone import Backbone
 from mms_adapt.batches import Batches, Selection, select
 from mms_adapt.cache import FeatureCache
-from mms_adapt.checkpoint import OWN_BACKBONE, AdapterFolder
 from mms_adapt.devset import DevSet
 from mms_adapt.errors import TrainingError
-from mms_adapt.ledger import pseudonym
 from mms_adapt.manifest import evenly
-from mms_adapt.passport import Passport, file_sha256
+from mms_adapt.parallel import Team
 from mms_adapt.recipe import TrainConfig
+from mms_adapt.room import Room, card_limit
 from mms_adapt.start import Begun, begin
 
 if TYPE_CHECKING:
@@ -36,7 +33,17 @@ if TYPE_CHECKING:
     from mms_adapt.prepared import Prepared
 
 Progress = Callable[..., None]
-_NO_MATTER = {"backbone", "device", "cache", "checkpoint_minutes"}
+_NO_MATTER = {"backbone", "device", "cache", "checkpoint_minutes", "cache_on", "tensorboard"}
+_ROUNDING = {
+    "device_seconds",
+    "max_memory_gib",
+    "checkpointing",
+    "lean",
+    "compile",
+}  # no more depends on them
+_ON_DEVICE_SHARE = 0.3  # of a card's free memory that features may take
+_LEAN_SECONDS = 20.0
+_LAYER = re.compile(r"wav2vec2\.encoder\.layers\.(\d+)\.")
 _CONVOLUTIONS, _MASK = "wav2vec2.feature_extractor.", "wav2vec2.masked_spec_embed"
 
 
@@ -56,6 +63,9 @@ class Task:
         selection: What of the training set can be learnt from.
         dev: The dev set; None where it has no word.
         run: What the training is about: data, vocabulary and backbone.
+        room: How much goes through the device at a time.
+        team: The processes that train together.
+        below: The layer at which training begins from cached hidden states; None from features.
     """
 
     config: TrainConfig
@@ -69,6 +79,9 @@ class Task:
     selection: Selection
     dev: DevSet | None
     run: Mapping[str, Any]
+    room: Room
+    team: Team
+    below: int | None = None
 
     @property
     def evaluate_steps(self) -> int:
@@ -117,8 +130,21 @@ class Task:
                 parameter.copy_(tensors[name])
 
 
-def set_up(data: "Prepared", config: TrainConfig, progress: Progress | None = None) -> Task:
+def set_up(
+    data: "Prepared",
+    config: TrainConfig,
+    progress: Progress | None = None,
+    team: Team | None = None,
+    backbone: Backbone | None = None,
+) -> Task:
     """Load the backbone, put the adapter in, compute the features, and sort out what can be learnt from.
+
+    Args:
+        data: The prepared data.
+        config: The options.
+        progress: Called while features are computed.
+        team: The processes that train together.
+        backbone: The backbone, where it is loaded already.
 
     Raises:
         BackboneError: If the backbone cannot be used.
@@ -127,13 +153,15 @@ def set_up(data: "Prepared", config: TrainConfig, progress: Progress | None = No
     utterances = list(data.utterances("train"))
     config = config.suited(sum(one.duration_s for one in utterances))
     whole = torch.float32 if config.full_finetune else None
-    backbone = backbone_module.load(config.backbone, device=config.device, dtype=whole)
+    if backbone is None:
+        backbone = backbone_module.load(config.backbone, device=config.device, dtype=whole)
     begun = begin(backbone, config, data.vocab)
+    backbone.checkpointing = config.checkpointing or config.lean
+    if config.compile:
+        backbone.compile()
     heard = evenly(data.utterances("dev"), config.dev_minutes)
-    folder = Path(config.cache) if config.cache else Path(data.folder) / ".cache"
-    cache = FeatureCache(folder, backbone, {1.0, *config.speed_factors})
-    cache.fill(heard, data.root, speeds=(1.0,), progress=progress)
-    cache.fill(utterances, data.root, speeds=config.speed_factors, progress=progress)
+    below = lowest(begun.parameters, backbone.layer_count) if config.from_hidden else None
+    cache = _filled(data, config, backbone, below, heard, utterances, progress)
     selection = select(utterances, data.vocab, cache.frames, speeds=config.speed_factors)
     if not selection.examples:
         named = ", ".join([*selection.impossible, *selection.empty][:5]) or "none at all"
@@ -142,23 +170,60 @@ def set_up(data: "Prepared", config: TrainConfig, progress: Progress | None = No
             f"{len(selection.impossible)} with fewer frames than labels: {named}); look at their spans"
         )
     batches = Batches(
-        selection.examples, cache.features, batch_seconds=config.batch_seconds, seed=config.seed
+        selection.examples,
+        cache.features,
+        batch_seconds=config.batch_seconds,
+        seed=config.seed,
+        padded=cache.padded,
     )
     trained = _trained(backbone, begun, config)
-    fused = backbone.device.type == "cuda"
+    seconds = config.device_seconds or (_LEAN_SECONDS if config.lean else None)
     return Task(
         config,
         data,
         backbone,
         begun,
         trained,
-        torch.optim.AdamW(trained.values(), lr=0.0, weight_decay=config.weight_decay, fused=fused),
+        torch.optim.AdamW(trained.values(), lr=0.0, weight_decay=config.weight_decay, fused=True),
         torch.Generator(backbone.device).manual_seed(config.seed),
         batches,
         selection,
-        _dev_set(heard, data, cache, config),
+        _dev_set(heard, data, cache, config, below),
         _about(data, backbone),
+        Room(None if seconds is None else frame_count(round(seconds * SAMPLE_RATE_HZ))),
+        team or Team(),
+        below,
     )
+
+
+def lowest(parameters: Mapping[str, nn.Parameter], layer_count: int) -> int:
+    """Return the lowest layer of which something is trained; the number of layers where only the head is."""
+    trained = [name for name, one in parameters.items() if one.requires_grad]
+    found = [int(match[1]) for name in trained if (match := _LAYER.match(name))]
+    outside = [name for name in trained if not (_LAYER.match(name) or name.startswith(checkpoint.HEAD))]
+    return 0 if outside else min(found, default=layer_count)
+
+
+def _filled(
+    data: "Prepared",
+    config: TrainConfig,
+    backbone: Backbone,
+    below: int | None,
+    heard: "Sequence[Utterance]",
+    utterances: "Sequence[Utterance]",
+    progress: Progress | None,
+) -> FeatureCache:
+    """Compute what the frozen part gives, and put it where there is room."""
+    folder = Path(config.cache) if config.cache else Path(data.folder) / ".cache"
+    speeds = {1.0, *config.speed_factors}
+    cache = FeatureCache(folder, backbone, speeds, below=below, kind=config.adapter)
+    cache.fill(heard, data.root, speeds=(1.0,), progress=progress)
+    cache.fill(utterances, data.root, speeds=config.speed_factors, progress=progress)
+    budget = 0
+    if backbone.device.type == "cuda":
+        budget = round(_ON_DEVICE_SHARE * card_limit(backbone.device, config.max_memory_gib))
+    cache.keep("disk" if config.lean and config.cache_on == "auto" else config.cache_on, budget)
+    return cache
 
 
 def _trained(backbone: Backbone, begun: Begun, config: TrainConfig) -> dict[str, nn.Parameter]:
@@ -171,7 +236,11 @@ def _trained(backbone: Backbone, begun: Begun, config: TrainConfig) -> dict[str,
 
 
 def _dev_set(
-    utterances: "Sequence[Utterance]", data: "Prepared", cache: FeatureCache, config: TrainConfig
+    utterances: "Sequence[Utterance]",
+    data: "Prepared",
+    cache: FeatureCache,
+    config: TrainConfig,
+    below: int | None,
 ) -> DevSet | None:
     if not any((one.reference or "").strip() for one in utterances):
         return None
@@ -182,7 +251,8 @@ def _dev_set(
         target_lang=data.target_lang,
         features=cache.features,
         frames=cache.frames,
-        batch_seconds=2 * config.batch_seconds,
+        batch_seconds=2 * (config.device_seconds or config.batch_seconds),
+        below=below,
     )
 
 
@@ -199,79 +269,5 @@ def _about(data: "Prepared", backbone: Backbone) -> dict[str, Any]:
 
 def about_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that make a training another one; where files are does not."""
-    return {f"option {name}": one for name, one in options.items() if name not in _NO_MATTER}
-
-
-def finish(task: Task, folder: Path, metrics: Mapping[str, Any]) -> AdapterFolder:
-    """Write the adapter folder of what is in the model now."""
-    data, backbone, config = task.data, task.backbone, task.config
-    name, fingerprint, others = backbone.name, backbone.fingerprint, {}
-    if config.full_finetune:
-        name, fingerprint = OWN_BACKBONE, _write_backbone(task, folder / OWN_BACKBONE)
-        others = {
-            f"{OWN_BACKBONE}/{one.name}": file_sha256(one)
-            for one in sorted((folder / OWN_BACKBONE).iterdir())
-        }
-    parts = {part: list(data.utterances(part)) for part in ("train", "dev")}
-    left_out = {
-        "ctc_impossible": len(task.selection.impossible),
-        "ctc_impossible_when_fast": len(task.selection.impossible_when_fast),
-        "empty": len(task.selection.empty),
-    }
-    written = Passport(
-        target_lang=data.target_lang,
-        kind=config.adapter,
-        kind_options=task.begun.kind_options,
-        backbone=name,
-        backbone_fingerprint=fingerprint,
-        licence=backbone.licence or "",
-        data_licence=data.licence or "",
-        corpus=data.corpus,
-        normaliser=data.normaliser,
-        orthography=data.orthography.graphemes,
-        split_sha256=dict(data.split_sha256),
-        marks=tuple(data.marks),
-        utterances={part: len(held) for part, held in parts.items()},
-        minutes={part: round(sum(one.duration_s for one in held) / 60, 2) for part, held in parts.items()},
-        speakers={
-            part: sorted({pseudonym(one.speaker) for one in held if one.speaker is not None})
-            for part, held in parts.items()
-        },
-        left_out={reason: count for reason, count in left_out.items() if count},
-        options=config.saved(),
-        run=task.run,
-        start=task.begun.start,
-        head_start=task.begun.head_start,
-        metrics=metrics,
-        versions=_versions(),
-    )
-    tensors = checkpoint.collect(task.begun.parameters)
-    return AdapterFolder(written, data.vocab, tensors).save(folder, others=others)
-
-
-def _write_backbone(task: Task, folder: Path) -> str:
-    """Write the whole model as a backbone of its own, and return its fingerprint."""
-    source = task.backbone.source
-    tensors = checkpoint.collect(dict(task.backbone.model.named_parameters()))
-    shutil.rmtree(folder, ignore_errors=True)
-    with files.new_folder(folder) as unfinished:
-        (unfinished / "model.safetensors").write_bytes(checkpoint.pack(tensors))
-        for path in source.settings:
-            shutil.copyfile(path, unfinished / path.name)
-        config = {**source.config, "vocab_size": len(task.data.vocab), "dtype": "float32"}
-        (unfinished / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-        vocab = task.data.vocab.to_json(task.data.target_lang)
-        (unfinished / "vocab.json").write_text(vocab, encoding="utf-8")
-        licence = f"---\nlicense: {source.licence}\n---\n" if source.licence else ""
-        text = f"{licence}{source.name}, trained as a whole on {task.data.target_lang}.\n"
-        (unfinished / "README.md").write_text(text, encoding="utf-8")
-    return pretrained.fingerprint(tensors.items())
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    names = ("torch", "transformers", "numpy")
-    return {"mms-adapt": __version__, "python": platform.python_version()} | {
-        name: version(name) for name in names
-    }
+    matter = {name: one for name, one in options.items() if name not in _NO_MATTER | _ROUNDING}
+    return {f"option {name}": one for name, one in matter.items()}

@@ -7,56 +7,31 @@ The adapter that is kept is the one of the lowest character error rate on the de
 read.
 """
 
-import json
-import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from mms_adapt import checkpoint, files, passport, resume, schedule
-from mms_adapt.batches import Batch
+from mms_adapt import files, keeping, parallel, resume, schedule
 from mms_adapt.devset import Measured
-from mms_adapt.errors import AdapterError, OptionError, TrainingError
 from mms_adapt.interruption import held_back
+from mms_adapt.keeping import METRICS, TrainResult
+from mms_adapt.pace import Pace, done, note
 from mms_adapt.prepared import Prepared
 from mms_adapt.recipe import TrainConfig
 from mms_adapt.resume import Course
-from mms_adapt.step import learn
-from mms_adapt.task import Task, about_options, finish, set_up
+from mms_adapt.step import Outcome, learn, make_room
+from mms_adapt.task import Task, set_up
+from mms_adapt.tensorboard import Board
 
 Progress = Callable[..., None]
-_SPEECHLESS_CER = 0.9
-METRICS, BAD = "metrics.jsonl", "bad_batches.jsonl"
-__all__ = ["TrainConfig", "TrainResult", "train"]
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What a training reached.
-
-    Attributes:
-        folder: The adapter folder.
-        steps: Steps that were done.
-        seconds_s: How long it took, interruptions not counted.
-        best_dev_cer: The lowest character error rate on the dev set; None where there is no dev set.
-        best_step: When that was.
-        heard_s: Speech that went through.
-        ended: Why it ended: "limit", "patience", or "done before" where there was nothing left to do.
-        left_out: Ids of training utterances that CTC cannot align, or that have no label.
-    """
-
-    folder: Path
-    steps: int
-    seconds_s: float
-    best_dev_cer: float | None
-    best_step: int
-    heard_s: float
-    ended: str
-    left_out: tuple[str, ...] = ()
+Step = tuple[int, tuple[str, ...], Outcome]
+_READ_STEPS = 16  # a GPU works on while nobody asks it how it went
+__all__ = ["METRICS", "TrainConfig", "TrainResult", "train"]
 
 
 def train(
@@ -88,37 +63,36 @@ def train(
     began_s = time.monotonic()
     config = config or TrainConfig()
     data = Prepared.of(prepared)
-    folder = _claim(Path(out), anew=not resume)
-    task = set_up(data, config, progress)
+    team, device = parallel.join(config.device)
+    wanted = replace(config, device=device)
+    folder = keeping.claim(Path(out), anew=not resume and team.leads)
+    task = team.in_turn(lambda: set_up(data, wanted, progress, team))
+    make_room(task)
     config = task.config
-    if resume and (done := _done_before(task, folder)) is not None:
-        return done
-    course, best = _restored(task, folder)
-    every, pace, ended, evaluation_s = task.evaluate_steps, _Pace(), "", 0.0
+    if resume and (before := keeping.done_before(task, folder)) is not None:
+        return before
+    course, best = team.in_turn(lambda: _restored(task, folder))
+    every, pace, ended, evaluation_s = task.evaluate_steps, Pace(), "", 0.0
+    unread: list[Step] = []
     loop_s = saved_s = time.monotonic()
     trained_s = course.elapsed_s - course.set_up_s  # in earlier runs
     course = replace(course, set_up_s=course.set_up_s + loop_s - began_s)
     limit_s = None if config.max_minutes is None else config.max_minutes * 60 - course.set_up_s
     limits = schedule.Limits(config.epochs, config.steps, limit_s)
+    board = Board(folder / METRICS, tensorboard=config.tensorboard)
     with held_back() as interrupted:
         while not ended:
             plan = task.batches.plan(course.epoch)
             for position in range(course.position, len(plan)):
                 # the last evaluation belongs to the time, too
-                seconds_s = trained_s + time.monotonic() - loop_s + evaluation_s
+                (seconds_s,) = team.told([trained_s + time.monotonic() - loop_s + evaluation_s])
                 epochs = course.epoch + position / len(plan)
                 share = limits.share(epochs=epochs, steps=course.step, seconds_s=seconds_s)
                 rate = schedule.rate(share, peak=config.peak, warmup=config.warmup, step=course.step)
                 batch = task.batches.load(plan[position])
                 with pace:
-                    loss = learn(task, batch, rate, first=pace.steps == 0)
-                pace.add(batch, loss)
-                if loss is None:
-                    course = _note_bad(task, folder, course, batch)
-                else:
-                    course = replace(
-                        course, loss_sum=course.loss_sum + loss, loss_count=course.loss_count + 1
-                    )
+                    unread.append((course.step, batch.ids, learn(task, batch, rate, first=not pace.steps)))
+                pace.add(batch.audio_s)
                 course = replace(
                     course,
                     step=course.step + 1,
@@ -126,62 +100,64 @@ def train(
                     heard_s=course.heard_s + batch.audio_s,
                     elapsed_s=course.set_up_s + trained_s + time.monotonic() - loop_s,
                 )
-                seconds_s = trained_s + time.monotonic() - loop_s + evaluation_s
+                (seconds_s,) = team.told([trained_s + time.monotonic() - loop_s + evaluation_s])
                 epochs = course.epoch + course.position / len(plan)
                 share = limits.share(epochs=epochs, steps=course.step, seconds_s=seconds_s)
                 ended = "limit" if share >= 1 else ""
-                if ended or course.step % every == 0:
+                stop = team.any(interrupted())
+                save = stop or time.monotonic() - saved_s >= config.checkpoint_minutes * 60
+                judge = bool(ended) or course.step % every == 0
+                if (
+                    judge
+                    or save
+                    or len(unread) >= (_READ_STEPS if task.backbone.device.type == "cuda" else 1)
+                ):
+                    with pace:
+                        course = _read(task, folder, course, unread, pace)
+                if judge:
                     measured_s = time.monotonic()
-                    measured = task.dev.measure(task.backbone) if task.dev else None
+                    measured = _measured(task)
                     evaluation_s = time.monotonic() - measured_s
-                    course, best = _judge(task, course, measured, best)
-                    course = _report(folder, course, measured, rate, pace)
+                    course, best = keeping.judge(task, course, measured, best)
+                    course = keeping.report(task, board, course, measured, rate, pace)
                     ended = ended or ("patience" if course.worse >= config.patience else "")
                 if progress:
-                    progress("train", *_done(course, config, share), _note(course, share, pace))
+                    progress("train", *done(course, config, share), note(course, share, pace))
                 if ended:
                     break
-                stop = interrupted()
-                if stop or time.monotonic() - saved_s >= config.checkpoint_minutes * 60:
+                if save:
                     _save(task, folder, course, best)
                     saved_s = time.monotonic()
                 if stop:
                     raise KeyboardInterrupt
             else:
                 course = replace(course, epoch=course.epoch + 1, position=0)
-    return _end(task, folder, course, best, ended)
+    return keeping.end(task, folder, course, best, ended)
 
 
-def _claim(folder: Path, *, anew: bool) -> Path:
-    """Make the folder, or make sure that it is one of ours."""
-    ours = {passport.FILE, METRICS, resume.FOLDER}
-    if folder.is_dir():
-        held = {one.name for one in folder.iterdir()}
-        if held and not held & ours:
-            raise OptionError(f"{folder}: it holds other things and no adapter; name a new folder with --out")
-    elif folder.exists():
-        raise OptionError(f"{folder}: it is a file; name a folder with --out")
-    if anew:
-        resume.clear(folder)
-        for name in (METRICS, BAD):
-            (folder / name).unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / METRICS).touch()
-    return folder
+def _read(task: Task, folder: Path, course: Course, unread: list[Step], pace: Pace) -> Course:
+    """Ask the device how the last steps went.
+
+    Raises:
+        TrainingError: If too many batches gave no finite loss or gradient.
+    """
+    values = torch.stack([torch.stack([one.loss, one.good.float()]) for *_, one in unread]).tolist()
+    for (step, ids, _), (loss, good) in zip(unread, values, strict=True):
+        if good:
+            course = replace(course, loss_sum=course.loss_sum + loss, loss_count=course.loss_count + 1)
+            pace.note(loss)
+        else:
+            course = keeping.note_bad(task, folder, course, step, ids)
+    unread.clear()
+    return course
 
 
-def _done_before(task: Task, folder: Path) -> TrainResult | None:
-    """Return what an adapter in the folder reached, if the same training made it and has ended."""
-    if not (folder / passport.FILE).exists() or (folder / resume.FOLDER).exists():
+def _measured(task: Task) -> Measured | None:
+    """Measure the dev set once for the whole team."""
+    if task.dev is None:
         return None
-    found = passport.read(folder)
-    try:
-        passport.check_files(folder, found)
-    except AdapterError:
-        return None
-    resume.refuse_others(folder, {**found.run, **about_options(found.options)}, task.about)
-    reached = {name: one for name, one in found.metrics.items() if name in TrainResult.__dataclass_fields__}
-    return replace(TrainResult(folder, 0, 0.0, None, 0, 0.0, ""), **{**reached, "ended": "done before"})
+    found = task.dev.measure(task.backbone) if task.team.leads else Measured(0.0, 0.0, 0.0)
+    return Measured(*task.team.told([found.cer, found.wer, found.loss]))
 
 
 def _restored(task: Task, folder: Path) -> tuple[Course, dict[str, Tensor]]:
@@ -199,120 +175,7 @@ def _restored(task: Task, folder: Path) -> tuple[Course, dict[str, Tensor]]:
 
 
 def _save(task: Task, folder: Path, course: Course, best: dict[str, Tensor]) -> None:
+    if not task.team.leads:
+        return
     state = {**task.take(), **{f"best.{name}": one for name, one in best.items()}}
     resume.save(folder, task.about, course, state)
-
-
-def _note_bad(task: Task, folder: Path, course: Course, batch: Batch) -> Course:
-    """Write down a batch that was passed over.
-
-    Raises:
-        TrainingError: If there were too many.
-    """
-    course = replace(course, bad_batches=course.bad_batches + 1)
-    with (folder / BAD).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"step": course.step, "utterances": batch.ids}, ensure_ascii=False) + "\n")
-    if course.bad_batches > task.config.max_bad_batches:
-        raise TrainingError(
-            f"{course.bad_batches} batches gave a loss or gradient that is not finite, the last with the "
-            f"utterances {', '.join(batch.ids[:5])}; {folder / BAD} names them all. Lower the learning rate, "
-            "or look at these utterances"
-        )
-    return course
-
-
-def _judge(
-    task: Task, course: Course, measured: Measured | None, best: dict[str, Tensor]
-) -> tuple[Course, dict[str, Tensor]]:
-    """Keep what is in the model if it is the best so far; at equal error rates, the lower loss is better.
-
-    Before CTC has learnt to write, error rates are near 1 by chance, so that the loss alone tells.
-    """
-    course = replace(course, evaluated_step=course.step)
-    if measured is None:
-        return replace(course, best_step=course.step), checkpoint.collect(task.trained)
-    if course.best_cer is not None and course.best_loss is not None:
-        before = min(course.best_cer, _SPEECHLESS_CER), course.best_loss
-        if (min(measured.cer, _SPEECHLESS_CER), measured.loss) >= before:
-            return replace(course, worse=course.worse + 1), best
-    course = replace(course, best_cer=measured.cer, best_loss=measured.loss, best_step=course.step, worse=0)
-    return course, checkpoint.collect(task.trained)
-
-
-def _report(folder: Path, course: Course, measured: Measured | None, rate: float, pace: "_Pace") -> Course:
-    """Write one line about the steps since the last one."""
-    line = {
-        "step": course.step,
-        "epoch": course.epoch,
-        "loss": course.loss_sum / course.loss_count if course.loss_count else None,
-        **({f"dev_{name}": one for name, one in asdict(measured).items()} if measured else {}),
-        "learning_rate": rate,
-        "heard_s": round(course.heard_s, 1),
-        "audio_s_a_second": round(pace.rate, 2),
-        "elapsed_s": round(course.elapsed_s, 1),
-    }
-    with (folder / METRICS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-    return replace(course, loss_sum=0.0, loss_count=0, reports=course.reports + 1)
-
-
-def _end(task: Task, folder: Path, course: Course, best: dict[str, Tensor], ended: str) -> TrainResult:
-    """Write the best adapter and remove the checkpoints."""
-    selection = task.selection
-    task.fill(best or task.trained)
-    result = TrainResult(
-        folder=folder,
-        steps=course.step,
-        seconds_s=round(course.elapsed_s, 1),
-        best_dev_cer=course.best_cer,
-        best_step=course.best_step,
-        heard_s=round(course.heard_s, 1),
-        ended=ended,
-        left_out=(*selection.impossible, *selection.empty),
-    )
-    told = {name: one for name, one in asdict(result).items() if name not in ("folder", "left_out")}
-    finish(task, folder, told)
-    resume.clear(folder)
-    return result
-
-
-def _done(course: Course, config: TrainConfig, share: float) -> tuple[int, int]:
-    """Return steps done and in all, where only these are limited; else percent."""
-    if config.steps is not None and config.epochs is config.max_minutes is None:
-        return course.step, config.steps
-    return round(100 * share), 100
-
-
-def _note(course: Course, share: float, pace: "_Pace") -> str:
-    """Tell loss, dev error rate, speed and the time that is left."""
-    left_s = (course.elapsed_s - course.set_up_s) * (1 - share) / share if share else 0.0
-    loss = f"loss {pace.loss:.2f}, " if math.isfinite(pace.loss) else ""
-    cer = "" if course.best_cer is None else f"dev CER {100 * course.best_cer:.1f} %, "
-    left = f"{left_s / 60:.0f} min" if left_s > 90 else f"{left_s:.0f} s"
-    return f"{loss}{cer}{pace.rate:.0f} audio-s/s, {left} left"
-
-
-class _Pace:
-    """How fast speech goes through the steps of this run, evaluations not counted."""
-
-    def __init__(self) -> None:
-        self.steps, self.loss = 0, math.nan
-        self._heard_s = self._seconds_s = self._began_s = 0.0
-
-    def __enter__(self) -> None:
-        self._began_s = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        self._seconds_s += time.monotonic() - self._began_s
-
-    def add(self, batch: Batch, loss: float | None) -> None:
-        """Note a step; the loss is a running mean."""
-        self.steps += 1
-        self._heard_s += batch.audio_s
-        if loss is not None:
-            self.loss = loss if math.isnan(self.loss) else 0.9 * self.loss + 0.1 * loss
-
-    @property
-    def rate(self) -> float:
-        """Seconds of speech a second."""
-        return self._heard_s / max(self._seconds_s, 1e-9)

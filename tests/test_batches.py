@@ -9,7 +9,7 @@ import tiny
 import torch
 from numpy.typing import NDArray
 
-from mms_adapt.augment import draw, dropped
+from mms_adapt.augment import draw, dropped, kept
 from mms_adapt.batches import Batches, Example, Selection, select
 from mms_adapt.errors import TrainingError, VocabError
 from mms_adapt.manifest import Utterance
@@ -165,11 +165,11 @@ def test_masks_follow_from_the_generator_and_can_be_turned_off() -> None:
 
 def test_dropout_keeps_the_mean() -> None:
     hidden = torch.ones(4, 50, 32)
-    found = dropped(hidden, 0.25, generator())
+    found = dropped(hidden, kept((4, 50, 32), 0.25, generator()), 0.25)
     assert 0.22 < float((found == 0).float().mean()) < 0.28 and float(found.mean()) == pytest.approx(
         1, abs=0.05
     )
-    assert dropped(hidden, 0.0, generator()) is hidden
+    assert kept((4, 50, 32), 0.0, generator()) is None and dropped(hidden, None, 0.0) is hidden
 
 
 def test_the_limit_that_comes_first_decides() -> None:

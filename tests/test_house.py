@@ -29,6 +29,7 @@ STOREYS = [
         "praat",
         "media",
         "tiers",
+        "tensorboard",
     }
     | {"orthography", "uncertainty", "edits", "disjoint"},
     {"manifest", "vocab", "windows", "recordings", "archives", "power_law", "measure", "eaf_tier"}
@@ -37,20 +38,24 @@ STOREYS = [
     {"corpora", "quality", "findings", "splits", "scoring", "decoders"},
     {"prepared", "reports", "metrics", "writers"},
     {"prepare", "inspection", "compare"},
-    {"encoder", "encoder_layer", "pretrained"},
+    {"encoder", "encoder_layer", "layers", "pretrained"},
     {"backbone"},
-    {"adapters", "batches", "cache", "passport", "augment", "recipe", "schedule"},
+    {
+        *("adapters batches cache passport augment recipe schedule".split()),
+        *("room parallel stack".split()),
+    },
     {"checkpoint", "resume"},
-    {"registry", "start", "devset", "serving"},
+    {"registry", "start", "devset", "pace", "serving"},
     {"task", "withdrawal"},
-    {"step"},
-    {"training", "transcriber"},
+    {"step", "finishing"},
+    {"keeping", "mixed"},
+    {"training", "many", "transcriber"},
     {"evaluate", "language_model", "voice"},
     {"learning_curve", "residents"},
     {"bank"},
     {"terminal"},
     {"cli_options", "terminal_findings"},
-    {"cli_data", "cli_language_model", "cli_scores"},
+    {"cli_data", "cli_language_model", "cli_scores", "cli_train"},
     {"cli"},
     {"__main__"},
 ]
@@ -64,7 +69,7 @@ WITHOUT_TORCH = {
     *("quality splits ties marks uncertainty edits disjoint windows recordings __init__ __main__".split()),
     *("scoring breakdown compare writers reports ledger prepare prepared withdrawal".split()),
     *("journal ngram align decoders registry terminal terminal_findings".split()),
-    *("cli cli_options cli_data cli_language_model cli_scores".split()),
+    *("cli cli_options cli_data cli_language_model cli_scores cli_train".split()),
 }
 LONGEST_FILE, LONGEST_FUNCTION = 350, 60
 LONGER_FUNCTIONS = {"mms_adapt/training.py:train": 120}

@@ -18,7 +18,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mms_adapt
-from mms_adapt import backbone, checkpoint, manifest, passport, recipe, resume, start, step, task, training
+from mms_adapt import (
+    backbone,
+    checkpoint,
+    manifest,
+    pace,
+    passport,
+    recipe,
+    resume,
+    start,
+    step,
+    task,
+    training,
+)
 from mms_adapt.adapters import attention
 from mms_adapt.batches import Batch
 from mms_adapt.checkpoint import AdapterFolder
@@ -417,7 +429,7 @@ def test_checkpoints_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.
         raise OSError("the disk is full")
 
     monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(TrainingError, match="the disk is full; make"):
         resume.save(tmp_path, {"x": 1}, replace(course, step=4), tensors)
     found = resume.newest(tmp_path, {"x": 1})
     assert found is not None and found[0] == course and torch.equal(found[1]["a"], tensors["a"])
@@ -502,7 +514,8 @@ def test_a_limit_of_time_lets_the_learning_rate_come_down(
     prepared: Prepared, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = itertools.count()  # a look at it takes 10 ms
-    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: next(clock) / 100))
+    for module in (training, pace):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock) / 100))
     chosen = replace(config, steps=None, max_minutes=0.05, evaluate_steps=10_000)
     result = train(prepared, tmp_path / "a", chosen)
     assert 2.5 < result.seconds_s < 3.5 and result.steps > 20 and result.ended == "limit"

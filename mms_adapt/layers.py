@@ -1,0 +1,191 @@
+"""The arithmetic of the encoder's layers while their matrices are frozen.
+
+In: stock layers with their weights, and hidden states. Out: what the layers themselves give, to rounding. It
+does not know models, adapters' files or training.
+
+Three things are done otherwise than in the stock modules. Query, key and value come of one matrix product,
+forwards and backwards. Everything is computed in the type of the matrices: under autocast, each layer norm
+takes its input to float32 and back, which moves five times as many bytes, and in a frozen layer moving bytes
+takes as long as the products do. And a layer is a plain function of tensors, which can be computed again in
+the backward pass, or compiled as a whole.
+
+A layer of which a part was replaced or is trained is left to the stock module.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+Weights = tuple[Tensor, ...]
+Core = Callable[..., Tensor]
+_MATRICES = ("q_proj", "k_proj", "v_proj", "out_proj")
+
+
+class FrozenLayer:
+    """One layer of the stock encoder.
+
+    The three matrices of its attention become views of one, so that no memory is taken twice.
+
+    Args:
+        layer: The stock layer, with layer norms before its blocks.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        self._layer = layer
+        attention, forward = layer.attention, layer.feed_forward
+        self._parts = [
+            *((attention, name, getattr(attention, name)) for name in _MATRICES),
+            *((forward, name, getattr(forward, name)) for name in ("intermediate_dense", "output_dense")),
+            *((layer, name, getattr(layer, name)) for name in ("layer_norm", "final_layer_norm")),
+            *((layer, name, getattr(layer, name)) for name in ("attention", "feed_forward")),
+        ]
+        self.dtype: torch.dtype = attention.q_proj.weight.dtype
+        self._heads, self._scale = int(attention.num_heads), float(attention.scaling)
+        self._usual = attention.config.hidden_act == "gelu"
+        self._eps = float(layer.layer_norm.eps)
+        projections = [getattr(attention, name) for name in _MATRICES[:3]]
+        joined = torch.cat([one.weight.detach() for one in projections])  # `(3 * hidden, hidden)`
+        for one, weight in zip(projections, joined.chunk(3), strict=True):
+            one.weight = nn.Parameter(weight, requires_grad=one.weight.requires_grad)
+        self._joined = joined
+        self._weights: Weights | None = None
+
+    def serves(self) -> bool:
+        """Tell whether every part is the one that was loaded, and frozen."""
+        frozen = (
+            self._usual
+            and all(getattr(owner, name) is part for owner, name, part in self._parts)
+            and not any(
+                one.requires_grad for _, _, part in self._parts[:8] for one in (part.weight, part.bias)
+            )
+        )
+        if not frozen:
+            self._weights = None  # what is trained may change
+        return frozen
+
+    def weights(self) -> Weights:
+        """Return norms and matrices with their biases, in the type of the matrices."""
+        if self._weights is None:
+            attention, forward, layer = self._layer.attention, self._layer.feed_forward, self._layer
+            with torch.inference_mode(False), torch.no_grad():
+                bias = torch.cat([getattr(attention, name).bias.detach() for name in _MATRICES[:3]])
+                found = (
+                    layer.layer_norm.weight,
+                    layer.layer_norm.bias,
+                    self._joined,
+                    bias,
+                    attention.out_proj.weight,
+                    attention.out_proj.bias,
+                    layer.final_layer_norm.weight,
+                    layer.final_layer_norm.bias,
+                    forward.intermediate_dense.weight,
+                    forward.intermediate_dense.bias,
+                    forward.output_dense.weight,
+                    forward.output_dense.bias,
+                )
+                self._weights = tuple(one.detach().to(self.dtype) for one in found)
+        return self._weights
+
+    def __call__(self, hidden: Tensor, attention: Tensor | None, core: Core) -> Tensor:
+        """Return hidden states `(batch, frames, hidden)` behind the layer, its adapter included.
+
+        Args:
+            hidden: Hidden states before it, in the type of the matrices.
+            attention: What is added to the products of queries and keys, `(batch, 1, frames, frames)`.
+            core: `compute`, or `compute` compiled.
+        """
+        adapter = self._layer.adapter_layer
+        if adapter is None or not getattr(adapter, "present", True):
+            return core(hidden, attention, self.weights(), None, self._heads, self._scale, self._eps)
+        inside = _inside(adapter)
+        found = core(hidden, attention, self.weights(), inside, self._heads, self._scale, self._eps)
+        if inside is not None:
+            return found
+        with torch.autocast(found.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            more: Tensor = adapter(found)
+        return found + more.to(found.dtype)
+
+
+def compute(
+    hidden: Tensor,
+    attention: Tensor | None,
+    weights: Weights,
+    adapter: Weights | None,
+    heads: int,
+    scale: float,
+    eps: float,
+) -> Tensor:
+    """Compute a layer as a function of tensors alone, so that compiled once it serves all layers.
+
+    Args:
+        hidden: Hidden states before it, `(batch, frames, hidden)`.
+        attention: What is added to the products of queries and keys, `(batch, 1, frames, frames)`.
+        weights: What `FrozenLayer.weights` gave.
+        adapter: Norm and two matrices with their biases, or, for each row its own, two matrices alone that
+            have the norm's scale and shift in them; None for no adapter.
+        heads: Heads of the attention.
+        scale: Factor of its products.
+        eps: What the norms add to a variance.
+    """
+    batch, frames, size = hidden.shape
+    norm_1, bias_1, joined, joined_bias, out, out_bias = weights[:6]
+    norm_2, bias_2, up, up_bias, down, down_bias = weights[6:]
+    normed = functional.layer_norm(hidden, (size,), norm_1, bias_1, eps)
+    # `(batch, frames, 3 * hidden)` to three of `(batch, heads, frames, hidden / heads)`
+    three = functional.linear(normed, joined, joined_bias).view(batch, frames, 3, heads, -1)
+    query, key, value = three.permute(2, 0, 3, 1, 4).unbind(0)
+    seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=attention, scale=scale)
+    # `(batch, heads, frames, hidden / heads)` to `(batch, frames, hidden)`
+    joint = seen.transpose(1, 2).reshape(batch, frames, size)
+    hidden = hidden + functional.linear(joint, out, out_bias)
+    normed = functional.layer_norm(hidden, (size,), norm_2, bias_2, eps)
+    wide = functional.gelu(functional.linear(normed, up, up_bias))
+    hidden = hidden + functional.linear(wide, down, down_bias)
+    if adapter is None:
+        return hidden
+    kind = hidden.dtype
+    if len(adapter) == 4:
+        first, first_bias, second, second_bias = (one.to(kind) for one in adapter)
+        normed = functional.layer_norm(hidden, (size,))
+        narrow = torch.baddbmm(first_bias[:, None], normed, first.transpose(1, 2)).relu()
+        return hidden + torch.baddbmm(second_bias[:, None], narrow, second.transpose(1, 2))
+    norm, shift, first, first_bias, second, second_bias = (one.to(kind) for one in adapter)
+    narrow = functional.relu(
+        functional.linear(functional.layer_norm(hidden, (size,), norm, shift), first, first_bias)
+    )
+    return hidden + functional.linear(narrow, second, second_bias)
+
+
+def _inside(adapter: Any) -> Weights | None:
+    """Return the weights of an adapter of MMS's kind as `compute` takes them; None for another kind."""
+    if hasattr(adapter, "gathered"):
+        return tuple(adapter.gathered())
+    children = dict(adapter.named_children())
+    if children.keys() - {"act_fn"} != {"norm", "linear_1", "linear_2"}:
+        return None
+    parts = [children[name] for name in ("norm", "linear_1", "linear_2")]
+    if type(parts[0]) is not nn.LayerNorm or any(type(one) is not nn.Linear for one in parts[1:]):
+        return None
+    return tuple(tensor for one in parts for tensor in (one.weight, one.bias))
+
+
+def again(layer: Any, hidden: Tensor, attention: Tensor | None, *rest: Any) -> Tensor:
+    """Compute a layer, keeping its input alone; the backward pass computes the rest again."""
+    found: Tensor = checkpoint(layer, hidden, attention, *rest, use_reentrant=False, preserve_rng_state=False)
+    return found
+
+
+def added(seen: Tensor, frames: int, dtype: torch.dtype) -> Tensor:
+    """Return what hides keys from every query, to be added, `(batch, 1, frames, frames)`.
+
+    Args:
+        seen: Which frames may be looked at, bool `(batch, frames)`.
+        frames: Frames of the batch.
+        dtype: Type of the queries.
+    """
+    values = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, float("-inf"))
+    return values[:, None, None].expand(-1, 1, frames, -1)

@@ -1,0 +1,236 @@
+"""Many adapters in one backbone, each row of a batch with its own, all trained by the same pass.
+
+In: a backbone and the adapters of several languages. Out: one tensor of weights with a row a language, of
+which each layer gathers what the batch's rows need; and AdamW over it, with a learning rate, a gradient norm
+and a count of steps for each language. What one language learns does not touch another, not even where its
+numbers are none. It does not know data or training.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mms_adapt.backbone import Backbone
+from mms_adapt.errors import OptionError
+
+_NEVER = -1e4  # added to the logit of a token that a language does not have; its probability is exactly 0
+_PREFIX, _HEAD = "wav2vec2.encoder.layers.", "lm_head."
+
+
+class StackedAdapter(nn.Module):
+    """One layer's adapters.
+
+    Args:
+        stack: Which language each row has.
+        weights: By name, `(languages, ...)`.
+    """
+
+    def __init__(self, stack: "Stack", weights: Mapping[str, nn.Parameter]) -> None:
+        super().__init__()
+        self._stack = [stack]  # in a list, so that it is no part of the model
+        self._weights = dict(weights)
+
+    @property
+    def rows(self) -> Tensor:
+        """The language of each row of the batch, `(batch,)`."""
+        return self._stack[0].rows
+
+    def gathered(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return two matrices with their biases for each row of the batch.
+
+        The norm's scale and shift go into the first of them: `(batch, size, hidden)`, `(batch, size)`,
+        `(batch, hidden, size)`, `(batch, hidden)`.
+        """
+        scale, shift, first, first_bias, second, second_bias = (
+            self._weights[name].index_select(0, self.rows)
+            for name in (
+                "norm.weight",
+                "norm.bias",
+                "linear_1.weight",
+                "linear_1.bias",
+                "linear_2.weight",
+                "linear_2.bias",
+            )
+        )
+        bias = first_bias + (first @ shift[..., None])[..., 0]
+        return first * scale[:, None], bias, second, second_bias
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return what is added to hidden states `(batch, frames, hidden)`, where a layer is left to stock."""
+        first, bias, second, second_bias = (one.to(hidden.dtype) for one in self.gathered())
+        normed = functional.layer_norm(hidden, hidden.shape[-1:]).to(hidden.dtype)
+        narrow = torch.baddbmm(bias[:, None], normed, first.transpose(1, 2)).relu()
+        return torch.baddbmm(second_bias[:, None], narrow, second.transpose(1, 2))
+
+
+class Stack:
+    """Adapters and heads of several languages in one backbone.
+
+    Args:
+        backbone: The backbone; its layers' adapters are replaced.
+        languages: What is trained of each language, by name; all of MMS's kind, in the same layers.
+
+    Attributes:
+        rows: The language of each row of the batch, `(batch,)`; to be set before each pass.
+        flat: All weights, `(languages, weights)`.
+        gradient: Their gradients, in the same shape.
+
+    Raises:
+        OptionError: If the adapters are of another kind.
+    """
+
+    def __init__(self, backbone: Backbone, languages: Sequence[Mapping[str, nn.Parameter]]) -> None:
+        self._backbone, self._languages = backbone, list(languages)
+        device, count = backbone.device, len(languages)
+        self.sizes = [len(one[f"{_HEAD}bias"]) for one in languages]
+        widest = max(self.sizes)
+        shapes = {
+            name: (widest, *one.shape[1:]) if name.startswith(_HEAD) else tuple(one.shape)
+            for name, one in languages[0].items()
+        }
+        others = [name for name in shapes if not name.startswith((_PREFIX, _HEAD))]
+        if others or any(".adapter_layer." not in name for name in shapes if name.startswith(_PREFIX)):
+            raise OptionError("many languages at once are trained with adapters of the kind attention")
+        total = sum(torch.Size(shape).numel() for shape in shapes.values())
+        self.flat = torch.zeros(count, total, device=device)
+        self.gradient = torch.zeros_like(self.flat)
+        self._parameters: dict[str, nn.Parameter] = {}
+        start = 0
+        for name, shape in shapes.items():
+            end = start + torch.Size(shape).numel()
+            parameter = nn.Parameter(self.flat[:, start:end].view(count, *shape))
+            parameter.grad = self.gradient[:, start:end].view(count, *shape)
+            self._parameters[name], start = parameter, end
+        with torch.no_grad():
+            for place, one in enumerate(languages):
+                for name, parameter in one.items():
+                    self._row(name, place).copy_(parameter)
+        never = [[0.0] * size + [_NEVER] * (widest - size) for size in self.sizes]
+        self._never = torch.tensor(never, device=device)  # `(languages, vocab)`
+        self.rows = torch.zeros(0, dtype=torch.long, device=device)
+        self._attach()
+
+    def _attach(self) -> None:
+        """Put them into the layers; the head stays outside."""
+        for number, layer in enumerate(self._backbone.model.wav2vec2.encoder.layers):
+            begins = f"{_PREFIX}{number}.adapter_layer."
+            weights = {
+                name.removeprefix(begins): one
+                for name, one in self._parameters.items()
+                if name.startswith(begins)
+            }
+            if weights:
+                layer.adapter_layer = StackedAdapter(self, weights)
+
+    def _row(self, name: str, place: int) -> Tensor:
+        """Return one language's part of a tensor."""
+        found = self._parameters[name].detach()[place]
+        return found[: self.sizes[place]] if name.startswith(_HEAD) else found
+
+    def forget(self) -> None:
+        """Set gradients to zero."""
+        self.gradient.zero_()
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return logits `(batch, frames, vocab)` of hidden states `(batch, frames, hidden)`, in float32.
+
+        Tokens behind the end of a language's own have a probability of zero.
+        """
+        weight, bias = (self._parameters[f"{_HEAD}{name}"][self.rows] for name in ("weight", "bias"))
+        bias = (bias + self._never[self.rows])[:, None]
+        with torch.autocast(hidden.device.type, enabled=False):
+            return torch.baddbmm(bias, hidden.float(), weight.transpose(1, 2))
+
+    def put_into(self, place: int) -> None:
+        """Copy one language's weights into its own parameters."""
+        with torch.no_grad():
+            for name, parameter in self._languages[place].items():
+                parameter.copy_(self._row(name, place))
+
+    def gradients(self, place: int) -> dict[str, Tensor]:
+        """Return one language's gradients by name."""
+        return {
+            name: one.grad[place][: self.sizes[place]] if name.startswith(_HEAD) else one.grad[place]
+            for name, one in self._parameters.items()
+            if one.grad is not None
+        }
+
+    def view(self, place: int) -> "One":
+        """Return one language's adapter in the backbone."""
+        return One(self, self._backbone, place)
+
+
+class One:
+    """One of the languages, to be asked as a backbone with an adapter is."""
+
+    def __init__(self, stack: Stack, backbone: Backbone, place: int) -> None:
+        self._stack, self._backbone, self._place = stack, backbone, place
+
+    def encode(self, features: Tensor, frame_counts: Tensor, *, below: int | None = None) -> Tensor:
+        """Return hidden states `(batch, frames, hidden)`, as `Backbone.encode` does."""
+        self._stack.rows = torch.full((len(features),), self._place, device=self._backbone.device)
+        return self._backbone.encode(features, frame_counts, below=below)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return logits `(batch, frames, vocab)` of the language's own tokens."""
+        return self._stack.logits(hidden)[..., : self._stack.sizes[self._place]]
+
+
+class RowwiseAdamW:
+    """AdamW over a stack, each language as if it were alone.
+
+    Source: Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization, algorithm 2.
+
+    Args:
+        stack: What is trained.
+        weight_decay: Pull towards zero.
+        max_norm: A language's longer gradient is shortened to this.
+    """
+
+    def __init__(self, stack: Stack, *, weight_decay: float, max_norm: float) -> None:
+        self._stack, self._decay, self._most = stack, weight_decay, max_norm
+        self.mean, self.square = torch.zeros_like(stack.flat), torch.zeros_like(stack.flat)
+        self.counts = torch.zeros(len(stack.flat), device=stack.flat.device)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what later steps depend on, on the CPU."""
+        held = {"flat": self._stack.flat, "mean": self.mean, "square": self.square, "counts": self.counts}
+        return {name: one.detach().cpu().clone() for name, one in held.items()}
+
+    def put_back(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to a state."""
+        for name, one in (("mean", self.mean), ("square", self.square), ("counts", self.counts)):
+            one.copy_(state[name])
+        self._stack.flat.copy_(state["flat"])
+
+    @torch.no_grad()
+    def step(self, rates: Tensor, losses: Tensor, taking_part: Tensor) -> Tensor:
+        """Change the weights of the languages that take part and whose numbers are finite.
+
+        Args:
+            rates: Learning rates, `(languages,)`.
+            losses: Losses, `(languages,)`.
+            taking_part: Which languages were in the batch, bool `(languages,)`.
+
+        Returns:
+            Which languages learnt something, bool `(languages,)`.
+        """
+        gradient, flat, (beta_1, beta_2) = self._stack.gradient, self._stack.flat, (0.9, 0.999)
+        norms = torch.linalg.vector_norm(gradient, dim=1)
+        good = taking_part & torch.isfinite(norms) & torch.isfinite(losses)
+        some, ones = good[:, None], torch.ones_like(norms)
+        shorter = torch.where(good, torch.clamp(self._most / (norms + 1e-6), max=1.0), ones)
+        gradient = torch.where(some, gradient * shorter[:, None], 0.0)
+        self.counts += good
+        self.mean.copy_(torch.where(some, torch.lerp(self.mean, gradient, 1 - beta_1), self.mean))
+        square = torch.addcmul(self.square * beta_2, gradient, gradient, value=1 - beta_2)
+        self.square.copy_(torch.where(some, square, self.square))
+        counts = torch.clamp(self.counts, min=1.0).double()
+        size = (rates.double() / (1 - beta_1**counts)).float()[:, None]
+        root = torch.sqrt(1 - beta_2**counts).float()[:, None]
+        change = size * self.mean / (self.square.sqrt() / root + 1e-8)
+        kept = flat * (1 - rates * self._decay)[:, None]
+        flat.copy_(torch.where(some, kept - change, flat))
+        return good
