@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mms_adapt.prepare import prepare
     from mms_adapt.prepared import Prepared
     from mms_adapt.scoring import Score
+    from mms_adapt.selection import select
     from mms_adapt.training import TrainConfig, train
     from mms_adapt.transcribe import transcribe
     from mms_adapt.withdrawal import withdraw
@@ -49,6 +50,7 @@ _HOMES = {
     "inspect": "mms_adapt.inspection",
     "learning_curve": "mms_adapt.learning_curve",
     "prepare": "mms_adapt.prepare",
+    "select": "mms_adapt.selection",
     "train": "mms_adapt.training",
     "transcribe": "mms_adapt.transcribe",
     "withdraw": "mms_adapt.withdrawal",
@@ -67,6 +69,7 @@ __all__ = [
     "inspect",
     "learning_curve",
     "prepare",
+    "select",
     "train",
     "transcribe",
     "withdraw",
