@@ -38,9 +38,16 @@ def select(
     Example: mms-adapt select recordings/ --target-lang mdw --minutes 20 --out to_correct
     """
     from mms_adapt.pauses import CutOptions
+    from mms_adapt.selection import SelectOptions
     from mms_adapt.selection import select as run
     from mms_adapt.transcribe import TranscribeOptions
 
+    options = SelectOptions(
+        strategy=strategy,
+        seed=seed,
+        cutting=CutOptions(**given(longest_s=longest_s)),
+        through=TranscribeOptions(device=device),
+    )
     with terminal.progress(quiet=quiet) as progress:
         found = run(
             recordings,
@@ -50,11 +57,8 @@ def select(
             registry=registry,
             adapter=adapter,
             prepared=prepared,
-            strategy=strategy,
-            cutting=CutOptions(**given(longest_s=longest_s)),
-            through=TranscribeOptions(device=device),
             backbone=backbone,
-            seed=seed,
+            options=options,
             json=json,
             progress=progress,
         )

@@ -34,7 +34,7 @@ class CutOptions:
 
     Attributes:
         longest_s: None is longer.
-        joined_s: Stretches beside a short pause are joined up to this.
+        joined_s: Stretches beside a short pause are joined up to this, or the longest if that is less.
         shortest_s: What is shorter is passed over.
     """
 
@@ -43,10 +43,12 @@ class CutOptions:
     shortest_s: float = 0.6
 
     def __post_init__(self) -> None:
-        if not 0 < self.shortest_s < self.joined_s <= self.longest_s <= 30:
+        if not (
+            0 < self.shortest_s < self.longest_s <= 30 and 0 < self.joined_s <= 30 and self.longest_s >= 1
+        ):
             raise OptionError(
                 f"shortest_s={self.shortest_s:g}, joined_s={self.joined_s:g}, longest_s={self.longest_s:g}: "
-                "give seconds from the shortest to the longest, up to 30"
+                "give seconds above 0, the longest from 1 to 30 and more than the shortest"
             )
 
 
@@ -165,7 +167,7 @@ def _joined(spans: Sequence[tuple[float, float]], options: CutOptions) -> list[t
     found: list[tuple[float, float]] = []
     for start_s, stop_s in spans:
         near = found and start_s - found[-1][1] < _JOINED_PAUSE_S - 2 * _MARGIN_S
-        if near and stop_s - found[-1][0] <= options.joined_s:
+        if near and stop_s - found[-1][0] <= min(options.joined_s, options.longest_s):
             found[-1] = (found[-1][0], stop_s)
         else:
             found.append((start_s, stop_s))

@@ -13,7 +13,7 @@ themselves. It does not know how stretches are found, drafted or weighed.
 import json as json_module
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
 
@@ -82,6 +82,27 @@ class _Span:
     end_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class SelectOptions:
+    """How stretches are cut, drafted and chosen.
+
+    Attributes:
+        strategy: "mixed", "confidence", "novelty" or "random"; see `mms_adapt.novelty`.
+        seed: Start of random choices.
+        cutting: How long the stretches are.
+        through: How they go through the model.
+    """
+
+    strategy: str = "mixed"
+    seed: int = 0
+    cutting: CutOptions = field(default_factory=CutOptions)
+    through: TranscribeOptions = field(default_factory=TranscribeOptions)
+
+    def __post_init__(self) -> None:
+        if self.strategy not in STRATEGIES:
+            raise OptionError(f"strategy {self.strategy!r} is unknown (known: {', '.join(STRATEGIES)})")
+
+
 def select(
     recordings: Sequence[str | PathLike[str]],
     out: str | PathLike[str],
@@ -91,11 +112,8 @@ def select(
     registry: str | PathLike[str] = "adapters",
     adapter: str | PathLike[str] | None = None,
     prepared: Prepared | str | PathLike[str] | None = None,
-    strategy: str = "mixed",
-    cutting: CutOptions | None = None,
-    through: TranscribeOptions | None = None,
     backbone: str | None = None,
-    seed: int = 0,
+    options: SelectOptions | None = None,
     json: str | PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Selection:
@@ -110,38 +128,50 @@ def select(
         adapter: An adapter folder, instead of language and registry.
         prepared: The data that the adapter learnt from: tells what is new, and what is transcribed already
             and is passed over.
-        strategy: "mixed", "confidence", "novelty" or "random"; see `mms_adapt.novelty`.
-        cutting: How long the stretches are.
-        through: How they go through the model.
         backbone: Name or folder of the backbone; that of the adapter's passport where not given.
-        seed: Start of random choices.
+        options: How stretches are cut, drafted and chosen.
         json: Write what was chosen here, as JSON.
         progress: Called with (stage, done, total, note).
 
     Raises:
-        AdapterMismatchError: If the adapter writes another language than the prepared data, or was trained
-            on another backbone.
+        AdapterMismatchError: If the adapter is of another language or backbone.
         AudioError: If a recording cannot be read.
         CorpusError: If there is no recording, or nothing in them to transcribe.
         OptionError: If an option makes no sense, or the folder holds something already.
         RegistryError: If the registry has no adapter of the language.
     """
-    folder = Path(out)
-    _check(folder, minutes, strategy)
+    chosen, folder = options or SelectOptions(), Path(out)
+    _check(folder, minutes)
     paths = _audio_files(recordings, folder)
     if adapter is None:
         if target_lang is None:
             raise OptionError("which adapter? Give target_lang (with registry), or adapter")
         adapter = registry_module.find(registry, target_lang)
     data = None if prepared is None else Prepared.of(prepared)
-    transcriber = Transcriber.load(adapter, backbone=backbone, options=through)
+    transcriber = Transcriber.load(adapter, backbone=backbone, options=chosen.through)
+    doing = "choose with an adapter of the language, for"
     if target_lang is not None:
-        transcriber.check_language(target_lang, "target_lang", "choose with an adapter for")
+        transcriber.check_language(target_lang, "target_lang", doing)
     if data is not None:
-        transcriber.check_language(data.target_lang, f"{data.folder}", "choose with the adapter for")
+        transcriber.check_language(data.target_lang, str(data.folder), doing)
+    found = _selected(paths, folder, minutes, transcriber, data, chosen, progress)
+    if json is not None:
+        files.write(Path(json), found.to_json().encode("utf-8", "replace"))
+    return found
+
+
+def _selected(
+    paths: Sequence[Path],
+    folder: Path,
+    minutes: float,
+    transcriber: Transcriber,
+    data: Prepared | None,
+    options: SelectOptions,
+    progress: Progress | None,
+) -> Selection:
+    """Cut, listen, choose and write."""
     passed_over: dict[str, float] = defaultdict(float)
-    spans = list(_spans(paths, cutting or CutOptions(), data, passed_over, progress))
-    known = data.utterances("train") if data else ()
+    spans = list(_spans(paths, options.cutting, data, passed_over, progress))
     drafts = _listen(spans, Path(), transcriber, "listen", progress)
     heard = [(one, draft) for one, draft in zip(spans, drafts, strict=True) if draft.sound is not None]
     silent = (
@@ -150,24 +180,21 @@ def select(
     passed_over["nothing sounds"] += sum(silent)
     if not heard:
         raise CorpusError(f"{_named(paths)}: nothing to transcribe: {_reasons(passed_over)}")
-    root = data.root if data else Path()
+    known, root = (data.utterances("train"), data.root) if data else ((), Path())
     pool = _pool([one for one, _ in heard], [one for _, one in heard], known, root, transcriber, progress)
-    picks = pool.choose(minutes, strategy=strategy, seed=seed)
-    stretches = _stretches(heard, picks, pool.worths(strategy=strategy, seed=seed))
-    found = Selection(
+    picks = pool.choose(minutes, strategy=options.strategy, seed=options.seed)
+    stretches = _stretches(heard, picks, pool.worths(strategy=options.strategy, seed=options.seed))
+    return Selection(
         folder=folder,
         target_lang=transcriber.adapter.passport.target_lang,
         adapter=transcriber.version,
-        strategy=strategy,
+        strategy=options.strategy,
         documents=correction.write(folder, stretches),
         stretches=stretches,
         chosen=pool.hold([one.place for one in picks]),
-        by_chance=pool.by_chance(minutes, seed=seed),
+        by_chance=pool.by_chance(minutes, seed=options.seed),
         passed_over={why: round(seconds, 3) for why, seconds in passed_over.items() if seconds > 0},
     )
-    if json is not None:
-        files.write(Path(json), found.to_json().encode("utf-8", "replace"))
-    return found
 
 
 def pool_of(
@@ -194,12 +221,10 @@ def pool_of(
     return _pool(spans, drafts, known, root, transcriber, progress)
 
 
-def _check(folder: Path, minutes: float, strategy: str) -> None:
+def _check(folder: Path, minutes: float) -> None:
     wrong = []
     if not 0 < minutes < 1e6:
         wrong.append(f"minutes={minutes:g}: give more than 0")
-    if strategy not in STRATEGIES:
-        wrong.append(f"strategy {strategy!r} is unknown (known: {', '.join(STRATEGIES)})")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         wrong.append(f"{folder} exists, and may hold somebody's corrections; write to another folder")
     if wrong:

@@ -32,8 +32,8 @@ STOREYS = [
     }
     | {"orthography", "uncertainty", "edits", "disjoint"},
     {"manifest", "vocab", "windows", "recordings", "archives", "power_law", "measure", "eaf_tier"}
-    | {"ngram", "novelty", "pauses"},
-    {"ledger", "align", "ties", "marks", "breakdown"},
+    | {"ngram", "novelty"},
+    {"ledger", "align", "ties", "marks", "breakdown", "pauses"},
     {"corpora", "quality", "findings", "splits", "scoring", "decoders"},
     {"prepared", "reports", "metrics", "writers"},
     {"prepare", "inspection", "compare"},

@@ -47,6 +47,11 @@ def test_short_pauses_join_while_it_stays_short() -> None:
     assert near(spans(samples), [(0, 4.6), (4.9, 8.1), (9.4, 10.5)]), spans(samples)
 
 
+def test_short_pauses_never_join_beyond_the_longest() -> None:
+    samples = sound(("~", 2), ("_", 0.5), ("~", 2), ("_", 0.5), ("~", 2))
+    assert near(spans(samples, CutOptions(longest_s=3)), [(0, 2.1), (2.4, 4.6), (4.9, 7)])
+
+
 def test_what_has_no_pause_is_cut_where_it_is_quietest() -> None:
     samples = sound(("_", 1), ("~", 25), ("_", 1))
     samples[RATE_HZ * 12 : RATE_HZ * 12 + 3200] *= 0.3  # no pause, but the quietest place of the middle
@@ -85,6 +90,6 @@ def test_a_file_longer_than_a_block_is_cut_like_an_array(tmp_path: Path) -> None
 
 
 def test_bad_lengths_are_told() -> None:
-    for options in ({"longest_s": 40.0}, {"shortest_s": 0.0}, {"joined_s": 20.0}):
-        with pytest.raises(OptionError, match="from the shortest to the longest"):
+    for options in ({"longest_s": 40.0}, {"longest_s": 0.5}, {"shortest_s": 0.0}, {"joined_s": -1.0}):
+        with pytest.raises(OptionError, match="longest from 1 to 30"):
             CutOptions(**options)
