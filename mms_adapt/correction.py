@@ -5,7 +5,6 @@ all. It does not know how the stretches were chosen.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -47,8 +46,7 @@ class Stretch:
 def write(folder: Path, stretches: Sequence[Stretch]) -> tuple[Path, ...]:
     """Write a document for each recording with chosen stretches, and the list of all stretches.
 
-    The recordings come beside their documents: as hard links where the disk allows it, which take no room,
-    else as copies.
+    Copies of the recordings come beside their documents, so that the folder can be given away as it is.
 
     Args:
         folder: Where to; it is not there yet, or empty.
@@ -67,7 +65,7 @@ def write(folder: Path, stretches: Sequence[Stretch]) -> tuple[Path, ...]:
     with files.new_folder(folder) as unfinished:
         for recording, some in chosen.items():
             beside = unfinished / f"{names[recording]}{Path(recording).suffix}"
-            _link(Path(recording), beside)
+            shutil.copy2(recording, beside)
             drafts = [
                 (
                     one.start_s,
@@ -95,10 +93,3 @@ def _names(recordings: Iterable[str]) -> Mapping[str, str]:
         taken.add(name.casefold())
         found[one] = name
     return found
-
-
-def _link(recording: Path, beside: Path) -> None:
-    try:
-        os.link(recording.resolve(), beside)
-    except OSError:  # another disk, or one without links
-        shutil.copy2(recording, beside)

@@ -3,7 +3,7 @@
 In: recordings, an adapter, and what is transcribed already. Out: a folder of
 
     NAME.eaf           one a recording: the tier "text" to be filled, "draft" and "draft-confidence" beside it
-    NAME.wav           the recording itself: a hard link where the disk allows it, else a copy
+    NAME.wav           a copy of the recording
     selection.jsonl    every stretch that was considered, with its draft and what it is worth
 
 which `prepare` reads when somebody has filled the tier "text". The drafts never become transcripts by
