@@ -1,13 +1,17 @@
 """Tell whether choosing what to transcribe beats chance: two rounds on a real language, by each strategy.
 
     python benchmarks/selection.py run --corpora ../shared/corpora --work .cache/selection
+    python benchmarks/selection.py compare --work .cache/selection
     python benchmarks/selection.py render
 
 `run` prepares a corpus, trains an adapter on a few minutes of it, lets it draft the rest of the training
 speech, whose transcripts it does not see, chooses some minutes by a strategy, adds them with their real
 transcripts in the place of a person's corrections, and trains anew; then once more. Every training starts
-from zero with the same options. All are scored on the same test set. `random` is done with several seeds.
-Rows are kept in benchmarks/selection.jsonl; what is there is not done again.
+from zero with the same options: the defaults of `mms-adapt train`, or, with `--steps`, so many steps for
+every one. All are scored on the same test set. `random` is done with several seeds. Rows are kept in
+benchmarks/selection.jsonl; what is there is not done again, and strategies may be run side by side
+(`--only`).
+`compare` adds what each strategy and each random choice differ by, drawn by utterance.
 
 In: corpora in the layout of `utterances.jsonl`. Out: one line a training, and docs/selecting.md's table. It
 does not know how anything is chosen or trained.
@@ -45,50 +49,71 @@ class Target:
         name: What it is called.
         pool_minutes: Training speech in all; what is chosen comes out of it.
         step_minutes: Training speech to start with, and what each round adds.
-        steps: Of each training.
     """
 
     folder: str
     name: str
     pool_minutes: float | None
     step_minutes: float
-    steps: int
 
 
 TARGETS = {
-    "mdw": Target("mdw-mboshi", "Mboshi", 60, 5, 200),
-    "wol": Target("wol-alffa-subset", "Wolof", None, 4, 200),
+    "mdw": Target("mdw-mboshi", "Mboshi", 60, 5),
+    "wol": Target("wol-alffa-subset", "Wolof", None, 4),
 }
 ARMS = ("mixed", "random-1", "random-2", "random-3", "confidence", "novelty")
 
 
-def run(code: str, corpora: Path, work: Path, arms: list[str]) -> None:
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A language, and how long each training takes.
+
+    Attributes:
+        code: A key of `TARGETS`.
+        steps: Of each training; None for the defaults.
+        work: Folder for data and adapters.
+    """
+
+    code: str
+    steps: int | None
+    work: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where its trainings are."""
+        return self.work / f"{self.code}-{self.steps or 'default'}"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return its rows that are done."""
+        return [one for one in read() if (one["target_lang"], one["steps_asked"]) == (self.code, self.steps)]
+
+
+def run(trial: Trial, corpora: Path, arms: list[str]) -> None:
     """Do every row of some strategies that is not there yet."""
     import mms_adapt
     from mms_adapt import terminal
     from mms_adapt.prepared import first_minutes
 
-    target, folder = TARGETS[code], work / code / "prepared"
+    target, folder = TARGETS[trial.code], trial.work / trial.code
     with terminal.progress() as progress:
         if not (folder / "prepared.json").exists():
             mms_adapt.prepare(
                 corpora / target.folder,
                 folder,
-                target_lang=code,
+                target_lang=trial.code,
                 train_minutes=target.pool_minutes,
                 progress=progress,
             )
         data = mms_adapt.Prepared.load(folder)
         start = first_minutes(data.utterances("train"), target.step_minutes)
-        trained(code, "start", 0, start, data, work, {})
+        trained(trial, "start", 0, start, data, {})
         for arm in arms:
-            used, before = list(start), work / code / "start-0"
+            used, before = list(start), trial.folder / "start-0"
             for number in range(1, ROUNDS + 1):
                 chosen, notes = choose(arm, used, data, before / "adapter", target.step_minutes)
                 used += chosen
-                before = work / code / f"{arm}-{number}"
-                trained(code, arm, number, used, data, work, notes)
-    compared(code, work)
+                before = trial.folder / f"{arm}-{number}"
+                trained(trial, arm, number, used, data, notes)
 
 
 def choose(
@@ -129,26 +154,30 @@ def pool_at(adapter: Path, rest: tuple[Utterance, ...], used: tuple[Utterance, .
 
 
 def trained(
-    code: str, arm: str, number: int, used: list[Utterance], data: Prepared, work: Path, notes: dict[str, Any]
+    trial: Trial, arm: str, number: int, used: list[Utterance], data: Prepared, notes: dict[str, Any]
 ) -> None:
     """Train on some utterances and score, unless that is done already."""
     import mms_adapt
     from mms_adapt.prepared import with_training
 
-    key = {"target_lang": code, "arm": arm, "round": number}
-    if any(all(row[name] == value for name, value in key.items()) for row in read()):
+    if any((row["arm"], row["round"]) == (arm, number) for row in trial.rows()):
         return
-    print(f"== {code} {arm} round {number}", flush=True)
-    folder = work / code / f"{arm}-{number}"
-    order = {one.id for one in used}
-    part = with_training(data, [one for one in data.utterances("train") if one.id in order], folder / "data")
+    print(f"== {trial.folder.name} {arm} round {number}", flush=True)
+    folder = trial.folder / f"{arm}-{number}"
+    ids = {one.id for one in used}
+    part = with_training(data, [one for one in data.utterances("train") if one.id in ids], folder / "data")
     config = mms_adapt.TrainConfig(
-        steps=TARGETS[code].steps, evaluate_steps=TARGETS[code].steps // 2, cache=str(work / code / "cache")
+        steps=trial.steps,
+        evaluate_steps=trial.steps // 2 if trial.steps else None,
+        cache=str(trial.work / f"{trial.code}-cache"),
     )
     result = mms_adapt.train(part, folder / "adapter", config)
     score = mms_adapt.evaluate(folder / "adapter", part, decoder="greedy", json=folder / "score.json")
     row = {
-        **key,
+        "target_lang": trial.code,
+        "steps_asked": trial.steps,
+        "arm": arm,
+        "round": number,
         "train_s": round(sum(one.duration_s for one in part.utterances("train")), 1),
         "test_s": round(sum(one.duration_s for one in part.utterances("test")), 1),
         "steps": result.steps,
@@ -164,22 +193,20 @@ def trained(
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def compared(code: str, work: Path) -> None:
+def compare(work: Path) -> None:
     """Add to the rows of every strategy how the random choices of the same round differ from it."""
     import mms_adapt
 
     rows = read()
     for row in rows:
-        number = row["round"]
-        if row["target_lang"] != code or row["arm"] == "start" or row["arm"].startswith("random"):
+        if row["arm"] == "start" or row["arm"].startswith("random"):
             continue
-        others = sorted((work / code).glob(f"random-*-{number}/score.json"))
-        row["against"] = {}
-        for other in others:
-            found = mms_adapt.compare(work / code / f"{row['arm']}-{number}" / "score.json", other)
-            one = found.cer_difference
+        folder, number = Trial(row["target_lang"], row["steps_asked"], work).folder, row["round"]
+        mine = folder / f"{row['arm']}-{number}" / "score.json"
+        for other in sorted(folder.glob(f"random-*-{number}/score.json")) if mine.exists() else ():
+            one = mms_adapt.compare(mine, other).cer_difference
             if one is not None:
-                row["against"][other.parent.name.rpartition("-")[0]] = {
+                row.setdefault("against", {})[other.parent.name.rpartition("-")[0]] = {
                     "difference": one.rate,
                     "low": one.low,
                     "high": one.high,
@@ -197,34 +224,32 @@ def read() -> list[dict[str, Any]]:
 
 def render() -> str:
     """Return the tables of all languages that were tried."""
-    rows = read()
-    codes = list(dict.fromkeys(row["target_lang"] for row in rows))
-    return "\n".join(line for code in codes for line in table(code, rows))
+    trials = dict.fromkeys(Trial(row["target_lang"], row["steps_asked"], Path()) for row in read())
+    return "\n".join(line for trial in trials for line in table(trial))
 
 
-def table(code: str, rows: list[dict[str, Any]]) -> Iterator[str]:
+def table(trial: Trial) -> Iterator[str]:
     """Yield the lines about one language."""
-    mine = [row for row in rows if row["target_lang"] == code]
-    (start,) = (row for row in mine if row["arm"] == "start")
-    target = TARGETS[code]
-    speech = target.pool_minutes or "all"
-    yield f"### {target.name}"
+    mine = trial.rows()
+    start = next(row for row in mine if row["arm"] == "start")
+    target = TARGETS[trial.code]
+    pool = f"{target.pool_minutes:g} minutes" if target.pool_minutes else "all"
+    yield f"### {target.name}, {f'{trial.steps} steps a training' if trial.steps else 'default trainings'}"
     yield ""
     yield (
-        f"{start['train_s'] / 60:.1f} minutes to start with: CER {percent(start)}. Test set: "
-        f"{start['utterances']} utterances, {start['test_s'] / 60:.1f} minutes; marks: "
-        f"{', '.join(start['marks']) or 'none'}. Pool: {speech} minutes of training speech. "
-        f"{start['steps']} steps a training."
+        f"{start['train_s'] / 60:.1f} minutes to start with, CER {percent(start)}; {target.step_minutes:g} "
+        f"more a round, out of {pool} of training speech. Test set: {start['utterances']} utterances, "
+        f"{start['test_s'] / 60:.1f} minutes; marks: {', '.join(start['marks']) or 'none'}."
     )
     yield ""
     names = [f"round {number}: CER % (95 %)" for number in range(1, ROUNDS + 1)]
-    yield "| strategy | " + " | ".join(names) + " | random less this, last round (95 %; p) |"
+    yield "| strategy | " + " | ".join(names) + " | random choices less this, last round (95 %; p) |"
     yield "|---|" + "---|" * (ROUNDS + 1)
     for arm in ARMS:
         done = {row["round"]: row for row in mine if row["arm"] == arm}
-        if len(done) == ROUNDS:
-            cells = [percent(done[number]) for number in range(1, ROUNDS + 1)]
-            against = "" if arm.startswith("random") else differences(done[ROUNDS])
+        if done:
+            cells = [percent(done[number]) if number in done else "" for number in range(1, ROUNDS + 1)]
+            against = differences(done[max(done)])
             yield f"| {arm} | {' | '.join(cells)} | {against} |"
     yield ""
     yield "| what was chosen | utterances | mean confidence | new trigrams | distance of sound |"
@@ -244,7 +269,7 @@ def differences(row: dict[str, Any]) -> str:
     return "; ".join(
         f"{100 * one['difference']:+.1f} ({100 * one['low']:+.1f} to {100 * one['high']:+.1f}; "
         f"p {one['p_value']:.3f})"
-        for _, one in sorted(row["against"].items())
+        for _, one in sorted(row.get("against", {}).items())
     )
 
 
@@ -260,13 +285,19 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("run", help="do the rows that are not there yet")
     one.add_argument("--corpora", type=Path, required=True)
-    one.add_argument("--work", type=Path, default=Path(".cache/selection"))
     one.add_argument("--target-lang", choices=sorted(TARGETS), default="mdw")
+    one.add_argument("--steps", type=int, help="so many steps for every training, instead of the defaults")
     one.add_argument("--only", nargs="*", default=list(ARMS), choices=ARMS)
-    commands.add_parser("render", help="write the table into docs/selecting.md")
+    two = commands.add_parser("compare", help="add the differences between strategies")
+    for command in (one, two):
+        command.add_argument("--work", type=Path, default=Path(".cache/selection"))
+    commands.add_parser("render", help="write the tables into docs/selecting.md")
     options = parser.parse_args()
     if options.command == "run":
-        run(options.target_lang, options.corpora, options.work, options.only)
+        trial = Trial(options.target_lang, options.steps, options.work)
+        run(trial, options.corpora, options.only)
+    elif options.command == "compare":
+        compare(options.work)
     else:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
         PAGE.write_text(before + START + render() + rest[rest.index(END) :], encoding="utf-8")
