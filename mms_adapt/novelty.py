@@ -165,7 +165,7 @@ class Pool:
             )
         found, left_s = [], minutes * 60
         counts, nearest = self._counts.copy(), self._nearest.copy()
-        drawn = _ranks([draw(seed, "select", one.id) for one in self.candidates])
+        drawn = self._drawn(seed)
         free = np.ones(len(self.candidates), bool)
         while (fitting := free & (self._durations_s <= left_s + 1e-6)).any():
             worths = self._worths(counts, nearest, strategy, drawn)
@@ -179,8 +179,7 @@ class Pool:
 
     def worths(self, *, strategy: str = "mixed", seed: int = 0) -> list[Worth]:
         """Return what each candidate would be worth as the first choice."""
-        drawn = _ranks([draw(seed, "select", one.id) for one in self.candidates])
-        rows = self._worths(self._counts, self._nearest, strategy, drawn)
+        rows = self._worths(self._counts, self._nearest, strategy, self._drawn(seed))
         return [Worth(*map(float, row)) for row in rows]
 
     def hold(self, places: Sequence[int]) -> Holding:
@@ -200,12 +199,19 @@ class Pool:
             float(np.mean(1 - among.max(axis=1))) if len(some) > 1 else None,
         )
 
+    def by_lot(self, minutes: float, *, seed: int = 0) -> list[int]:
+        """Return the places that `choose` picks with the strategy "random", without weighing anything."""
+        found, left_s = [], minutes * 60
+        drawn = self._drawn(seed)
+        for place in np.argsort(-drawn, kind="stable").tolist():
+            if self._durations_s[place] <= left_s + 1e-6:
+                found.append(place)
+                left_s -= self._durations_s[place]
+        return found
+
     def by_chance(self, minutes: float, *, seed: int = 0) -> Holding:
         """Return what random choices of so many minutes hold, the mean of twenty."""
-        held = [
-            self.hold([one.place for one in self.choose(minutes, strategy="random", seed=seed + number)])
-            for number in range(_DRAWS)
-        ]
+        held = [self.hold(self.by_lot(minutes, seed=seed + number)) for number in range(_DRAWS)]
 
         def mean(values: Iterable[float | None]) -> float | None:
             there = [one for one in values if one is not None]
@@ -220,6 +226,10 @@ class Pool:
             mean(one.sound for one in held),
             mean(one.apart for one in held),
         )
+
+    def _drawn(self, seed: int) -> NDArray[np.float64]:
+        """Return a number for each candidate that looks random, `(candidates,)`."""
+        return _ranks([draw(seed, "select", one.id) for one in self.candidates])
 
     def _worths(
         self,

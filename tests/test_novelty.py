@@ -82,6 +82,15 @@ def test_random_depends_on_the_seed_alone() -> None:
     assert first != picked(pool, 1, strategy="random", seed=2)
 
 
+def test_random_choices_are_drawn_the_same_way_in_both_places() -> None:
+    lengths = np.random.default_rng(0).uniform(1, 20, 40)
+    candidates = [candidate(str(place), "ab", duration_s=float(one)) for place, one in enumerate(lengths)]
+    pool = Pool(candidates, vectors(*range(40)))
+    for seed in range(5):
+        lot = [str(one) for one in pool.by_lot(1.5, seed=seed)]
+        assert lot == picked(pool, 1.5, strategy="random", seed=seed) and 5 < len(lot) < 40
+
+
 def test_what_is_held_is_counted() -> None:
     candidates = [candidate("x", "abc", 0.2, 30), candidate("y", "abd", 0.4, 30), candidate("z", "", 1.0, 60)]
     pool = Pool(candidates, vectors(0, 1, 2), known=[tuple("ab")])
