@@ -24,6 +24,7 @@ import dataclasses
 import functools
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,14 +195,20 @@ def trained(
 
 
 def compare(work: Path) -> None:
-    """Add to the rows of every strategy how the random choices of the same round differ from it."""
+    """Add to all rows who spoke, and to those of strategies how random choices of the round differ."""
     import mms_adapt
 
     rows = read()
     for row in rows:
+        folder, number = Trial(row["target_lang"], row["steps_asked"], work).folder, row["round"]
+        data = folder / f"{row['arm']}-{number}" / "data"
+        if data.exists():
+            spoken: Counter[str] = Counter()
+            for each in mms_adapt.Prepared.load(data).utterances("train"):
+                spoken[str(each.speaker)] += each.duration_s
+            row["spoken_s"] = {speaker: round(seconds) for speaker, seconds in spoken.most_common()}
         if row["arm"] == "start" or row["arm"].startswith("random"):
             continue
-        folder, number = Trial(row["target_lang"], row["steps_asked"], work).folder, row["round"]
         mine = folder / f"{row['arm']}-{number}" / "score.json"
         for other in sorted(folder.glob(f"random-*-{number}/score.json")) if mine.exists() else ():
             one = mms_adapt.compare(mine, other).cer_difference
@@ -243,14 +250,15 @@ def table(trial: Trial) -> Iterator[str]:
     )
     yield ""
     names = [f"round {number}: CER % (95 %)" for number in range(1, ROUNDS + 1)]
-    yield "| strategy | " + " | ".join(names) + " | random choices less this, last round (95 %; p) |"
-    yield "|---|" + "---|" * (ROUNDS + 1)
+    last = "seconds of each speaker | random choices less this, last round (95 %; p)"
+    yield "| strategy | " + " | ".join(names) + f" | {last} |"
+    yield "|---|" + "---|" * (ROUNDS + 2)
     for arm in ARMS:
         done = {row["round"]: row for row in mine if row["arm"] == arm}
         if done:
             cells = [percent(done[number]) if number in done else "" for number in range(1, ROUNDS + 1)]
-            against = differences(done[max(done)])
-            yield f"| {arm} | {' | '.join(cells)} | {against} |"
+            spoken = ", ".join(map(str, done[max(done)].get("spoken_s", {}).values()))
+            yield f"| {arm} | {' | '.join(cells)} | {spoken} | {differences(done[max(done)])} |"
     yield ""
     yield "| what was chosen | utterances | mean confidence | new trigrams | distance of sound |"
     yield "|---|---|---|---|---|"
