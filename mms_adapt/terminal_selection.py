@@ -37,6 +37,10 @@ def show_selection(found: "Selection") -> None:
         values = [getattr(one, field) for one in (found.chosen, found.by_chance)]
         shown = ["-" if one is None else format(one, form) for one in values]
         out.print(f"{name:36} {shown[0]:>10} {shown[1]:>10}", markup=False)
+    if found.strategy != "random":
+        out.print(
+            "note: where it was tried, this did not beat random choice; see docs/selecting.md", markup=False
+        )
     for path in found.documents:
         out.print(f"written: {path}", markup=False)
     out.print(

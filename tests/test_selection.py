@@ -286,5 +286,6 @@ def test_on_the_command_line(world: World, tmp_path: Path) -> None:
     assert re.search(r"^ +mixed +by chance$", found.output, re.M)
     assert re.search(r"^new trigrams of graphemes +\d+ +\d+$", found.output, re.M)
     assert re.search(r"^distance to the nearest known sound +\d\.\d\d +\d\.\d\d$", found.output, re.M)
+    assert "did not beat random choice" in found.output
     assert f"mms-adapt prepare {tmp_path / 'out'} --target-lang mdw" in found.output.replace("\n", "")
     assert (tmp_path / "x.json").is_file()
