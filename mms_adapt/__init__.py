@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mms_adapt.prepare import prepare
     from mms_adapt.prepared import Prepared
     from mms_adapt.scoring import Score
+    from mms_adapt.selection import select
     from mms_adapt.serving.edition import Blend
     from mms_adapt.training import TrainConfig, train
     from mms_adapt.transcriber import transcribe
@@ -53,6 +54,7 @@ _HOMES = {
     "inspect": "mms_adapt.inspection",
     "learning_curve": "mms_adapt.learning_curve",
     "prepare": "mms_adapt.prepare",
+    "select": "mms_adapt.selection",
     "train": "mms_adapt.training",
     "transcribe": "mms_adapt.transcriber",
     "withdraw": "mms_adapt.withdrawal",
@@ -73,6 +75,7 @@ __all__ = [
     "inspect",
     "learning_curve",
     "prepare",
+    "select",
     "train",
     "transcribe",
     "withdraw",

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mms_adapt import cli_data, cli_language_model, cli_scores, cli_train, terminal
+from mms_adapt import cli_data, cli_language_model, cli_scores, cli_selection, cli_train, terminal
 from mms_adapt._version import __version__
 from mms_adapt.cli_options import (
     AdaptersBackbone,
@@ -237,6 +237,7 @@ def transcribe(
 for _command in (
     cli_scores.compare,
     cli_scores.learning_curve,
+    cli_selection.select,
     cli_language_model.lm,
     cli_language_model.tune,
     cli_data.inspect,

@@ -234,15 +234,28 @@ def with_less_training(data: Prepared, minutes: float, folder: Path) -> Prepared
         SplitError: If there is less training speech, or not even one utterance is so short.
     """
     seed = int(data.options.get("split", {}).get("seed", 0))
-    parts = {name: data.utterances(name) for name in PARTS}
-    parts["train"] = first_minutes(parts["train"], minutes, seed=seed)
+    train = first_minutes(data.utterances("train"), minutes, seed=seed)
+    return with_training(data, train, folder, train_minutes=minutes)
+
+
+def with_training(
+    data: Prepared, train: Sequence[Utterance], folder: Path, *, train_minutes: float | None = None
+) -> Prepared:
+    """Write the same data with only some of its training utterances into another folder; return it.
+
+    A folder that holds just this is left alone. `train_minutes` is what was asked for, for the record.
+
+    Raises:
+        PreparedError: If the folder holds something else, or cannot be written.
+    """
+    parts = {name: data.utterances(name) for name in PARTS} | {"train": tuple(train)}
     if (folder / RECORD).is_file():
         found = Prepared.load(folder)
         if dict(found.split_sha256) == {name: part_sha256(part) for name, part in parts.items()}:
             return found
     record = _record(data, parts)
     record["root"] = os.path.relpath(data.root, folder.resolve())
-    record["options"] = {**data.options, "train_minutes": minutes}
+    record["options"] = {**data.options, "train_minutes": train_minutes}
     with new_folder(folder, data.root, overwrite=True) as unfinished:
         write(unfinished, record, parts, data.quarantined(), ledger.read(data.root))
     return Prepared.load(folder)

@@ -10,7 +10,8 @@ what teams of several languages call a transcript, a translation, a note. The ch
 2. else tiers whose name says nothing ("default", "ref", a speaker), which stand at the top and have times;
 3. else tiers of words, to be joined to utterances.
 
-Tiers called translation, gloss, note, sound and the like are never chosen without being asked for.
+Tiers called translation, gloss, note, sound and the like are never chosen without being asked for; nor is
+what a machine wrote, in tiers called draft, asr or as this package calls them: nobody has checked it.
 """
 
 import re
@@ -22,9 +23,10 @@ from functools import cache
 
 from mms_adapt.errors import OptionError
 
-TRANSCRIPT, PLAIN, WORDS = "transcript", "unnamed", "words"
+TRANSCRIPT, PLAIN, WORDS, DRAFT = "transcript", "unnamed", "words", "a machine's draft"
 # Kind of a tier by the words in its name, where * stands for any ending. The first kind that fits holds.
 _KINDS = {
+    DRAFT: "draft drafts asr",
     "translation": """transl* trad tradu* trd übers* uebers* перевод* ft fte ftf ftg ftr free libre lit
         literal* meaning subtitle*""",
     "gloss": "gl gls glos* gloz* ge gn gr gf mb morph* morf* ps pos lemma* lex lexical lexeme msa",
@@ -238,6 +240,8 @@ def _has(words: Sequence[str], patterns: str) -> bool:
 @cache
 def _kind_of(name: str) -> str:
     words = _words(name)
+    if words[:2] == ["mms", "adapt"]:  # what transcribe calls its tiers
+        return DRAFT
     if "mau" in words and "ort" in words:  # WebMAUS calls its tier of words ORT-MAU
         return WORDS
     return next((one for one, patterns in _KINDS.items() if _has(words, patterns)), "")

@@ -57,6 +57,13 @@ def test_findings_in_real_corpora_are_those_that_were_found(monkeypatch: pytest.
     assert inspect_tables.PAGE.read_text(encoding="utf-8") == inspect_tables.render()
 
 
+def test_the_page_about_selecting_holds_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    selection = importlib.import_module("selection")
+    before, _, rest = selection.PAGE.read_text(encoding="utf-8").partition(selection.START)
+    assert before and rest.startswith(selection.render() + selection.END)
+
+
 def test_plain_counts_of_textgrids(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(BENCHMARKS)
     plain = importlib.import_module("inspect_tables").plain_textgrid

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = [
     *("prepare", "inspect", "withdraw", "train", "learning-curve", "lm", "tune"),
-    *("evaluate", "compare", "transcribe"),
+    *("evaluate", "compare", "transcribe", "select"),
 ]
 
 

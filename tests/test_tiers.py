@@ -25,6 +25,7 @@ NAMES = {
     "numbers": "A_phrase-segnum-en id@A",
     "unnamed": "default ref@SL @Ref Wodjo A GN MB Tom Mo Phong Ann K2 speaker_1",
     "another language": "English Français español",
+    "a machine's draft": "draft draft-confidence Draft@A A_draft-text mms-adapt ASR_text",
 }
 
 

@@ -14,7 +14,7 @@ from mms_adapt.corpora import Note, Skipped
 from mms_adapt.errors import CorpusError, OptionError
 from mms_adapt.manifest import Utterance, complaint, shown
 from mms_adapt.media import Found, Link, Shelf, documents
-from mms_adapt.tiers import Candidate, Choice, Wanted, choose, holed, transcribed
+from mms_adapt.tiers import DRAFT, Candidate, Choice, Wanted, choose, holed, kind, transcribed
 
 PAUSE_S = 0.2  # joins words to utterances up to a pause as long as this
 _SILENCE = {"sil", "sp", "spn", "<eps>", "<sil>", "<p:>", "<unk>"}  # forced aligners' labels
@@ -22,6 +22,8 @@ _LISTED = 12
 _HOLED = "transcripts with places that are not written down (xxx or ***)"
 _ESTIMATED = "utterances with a time that nobody set, spread evenly between those set"
 _OVERLAPPING = "utterances that overlap with speech on another tier"
+_UNCHANGED = "transcripts that are word for word the machine's draft beside them, right or unread"
+_UNCHECKED = "transcripts from a tier that is called a machine's draft, to be read by a person first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,8 @@ def _document(
         spoken += [(place, span) for span in whole]
     seen.counts[_OVERLAPPING] += _overlapping(spoken)
     ids: Counter[str] = Counter()
+    drafts = {place for place, tier in enumerate(document.tiers) if kind(tier) == DRAFT}
+    drafted = {_said(one) for place in drafts for one in document.spans[place]}
     for place, span in spoken:
         ids[span.id] += 1
         name = f"{document.place}:{span.id}" + (f"~{ids[span.id]}" if ids[span.id] > 1 else "")
@@ -185,7 +189,14 @@ def _document(
             continue
         seen.counts[_ESTIMATED] += span.estimated
         seen.counts[_HOLED] += holed(span.text)
+        seen.counts[_UNCHECKED] += place in drafts
+        seen.counts[_UNCHANGED] += place not in drafts and _said(span) in drafted
         yield one
+
+
+def _said(span: Span) -> tuple[float | None, float | None, str]:
+    """Return what is the same for an annotation and its copy on another tier."""
+    return span.start_s, span.end_s, " ".join(span.text.split())
 
 
 def _unusable(span: Span, offset_s: float, *, words: bool) -> Skipped | None:
