@@ -149,7 +149,7 @@ def choose(
 def pool_at(adapter: Path, rest: tuple[Utterance, ...], used: tuple[Utterance, ...], root: Path) -> Pool:
     """Let an adapter draft what is not used yet."""
     from mms_adapt.selection import pool_of
-    from mms_adapt.transcribe import Transcriber
+    from mms_adapt.transcriber import Transcriber
 
     return pool_of(rest, root, Transcriber.load(adapter), known=used)
 

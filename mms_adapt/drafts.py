@@ -17,7 +17,7 @@ from mms_adapt.audio import SAMPLE_RATE_HZ, Waveform, frame_count
 from mms_adapt.decoders import Hypothesis
 from mms_adapt.errors import BackboneError
 from mms_adapt.recordings import is_silent
-from mms_adapt.transcribe import Transcriber
+from mms_adapt.transcriber import Transcriber
 
 _AT_ONCE = 64  # utterances held in memory, to be batched by length
 

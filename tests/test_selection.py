@@ -20,7 +20,7 @@ from mms_adapt.errors import AdapterMismatchError, AudioError, CorpusError, MmsA
 from mms_adapt.novelty import Worth
 from mms_adapt.prepared import Prepared
 from mms_adapt.selection import Selection, SelectOptions
-from mms_adapt.transcribe import Transcriber
+from mms_adapt.transcriber import Transcriber
 
 
 @dataclass(frozen=True)
