@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mms_adapt.scoring import Score
     from mms_adapt.serving.edition import Blend
     from mms_adapt.training import TrainConfig, train
-    from mms_adapt.transcriber import transcribe
+    from mms_adapt.transcribe import transcribe
     from mms_adapt.withdrawal import withdraw
 
 _HOMES = {
@@ -54,7 +54,7 @@ _HOMES = {
     "learning_curve": "mms_adapt.learning_curve",
     "prepare": "mms_adapt.prepare",
     "train": "mms_adapt.training",
-    "transcribe": "mms_adapt.transcriber",
+    "transcribe": "mms_adapt.transcribe",
     "withdraw": "mms_adapt.withdrawal",
 }
 
