@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mms_adapt.selection import select
     from mms_adapt.serving.edition import Blend
     from mms_adapt.training import TrainConfig, train
-    from mms_adapt.transcriber import transcribe
+    from mms_adapt.transcribe import transcribe
     from mms_adapt.withdrawal import withdraw
 
 _HOMES = {
@@ -56,7 +56,7 @@ _HOMES = {
     "prepare": "mms_adapt.prepare",
     "select": "mms_adapt.selection",
     "train": "mms_adapt.training",
-    "transcribe": "mms_adapt.transcriber",
+    "transcribe": "mms_adapt.transcribe",
     "withdraw": "mms_adapt.withdrawal",
 }
 

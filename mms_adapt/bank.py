@@ -22,7 +22,7 @@ from mms_adapt.residents import Residence, Residents
 from mms_adapt.serving import identify as identification
 from mms_adapt.serving.edition import Blend
 from mms_adapt.serving.engine import Engine
-from mms_adapt.transcriber import Progress, TranscribeOptions, _batches
+from mms_adapt.transcriber import Progress, TranscribeOptions, by_length
 from mms_adapt.voice import Voice
 
 AUTO = "auto"  # the language that is found out
@@ -106,7 +106,7 @@ class Bank:
         window = int(self.options.window_s * SAMPLE_RATE_HZ)
         short = [place for place, one in enumerate(sources) if one.sample_count <= window]
         done = 0
-        for batch in _batches([sources[place].sample_count for place in short], self._batch_samples):
+        for batch in by_length([sources[place].sample_count for place in short], self._batch_samples):
             places = [short[one] for one in batch]
             for place, one in self._together(places, sources, voices):
                 found[place] = one

@@ -16,6 +16,7 @@ from mms_adapt import cli_data, cli_language_model, cli_scores, cli_selection, c
 from mms_adapt._version import __version__
 from mms_adapt.cli_options import (
     AdaptersBackbone,
+    AdapterScale,
     Backbone,
     Checkpointing,
     Code,
@@ -27,12 +28,15 @@ from mms_adapt.cli_options import (
     Layers,
     Layout,
     Lean,
+    Mix,
     Normaliser,
     Quiet,
     Settings,
     decoder_pairs,
     given,
+    languages,
     pairs,
+    weights,
 )
 from mms_adapt.errors import MmsAdaptError, OptionError
 
@@ -184,7 +188,8 @@ app.command()(cli_scores.evaluate)
 def transcribe(
     audio: Annotated[list[Path], typer.Argument(help="Recordings.")],
     target_lang: Annotated[
-        str | None, typer.Option(help="The language of the adapter in the registry.")
+        str | None,
+        typer.Option(help="The language, in the registry; auto, or several such as mdw,wol: find it out."),
     ] = None,
     registry: Annotated[Path, typer.Option(help="Folder of adapters by language.")] = Path("adapters"),
     adapter: Annotated[Path | None, typer.Option(help="An adapter folder, instead of a registry.")] = None,
@@ -202,6 +207,8 @@ def transcribe(
     decoder_option: DecoderOptions = None,
     device: Device = "auto",
     backbone: AdaptersBackbone = None,
+    adapter_scale: AdapterScale = 1.0,
+    mix: Mix = None,
     quiet: Quiet = False,
 ) -> None:
     """Write what is said in recordings of any length.
@@ -209,9 +216,9 @@ def transcribe(
     Example: mms-adapt transcribe clip.wav --target-lang mdw --registry adapters
     """
     from mms_adapt import plugins
-    from mms_adapt.transcriber import transcribe as run
+    from mms_adapt.transcribe import transcribe as run
 
-    if target_lang is None and adapter is None:
+    if target_lang is None and adapter is None and not mix:
         raise OptionError("which adapter? Give --target-lang CODE (with --registry) or --adapter FOLDER")
     writer = plugins.load("writers", format)
     if add_to is not None:
@@ -219,15 +226,18 @@ def transcribe(
     with terminal.progress(quiet=quiet) as progress:
         hypotheses = run(
             list(audio),
-            target_lang=target_lang,
+            target_lang=languages(target_lang),
             registry=registry,
             adapter=adapter,
+            adapter_scale=adapter_scale,
+            mix=weights(mix),
             decoder=decoder,
             decoder_options=decoder_pairs(decoder_option),
             device=device,
             backbone=backbone,
             progress=progress,
         )
+    terminal.tell_languages(hypotheses)
     if add_to is not None and out is not None:
         terminal.write_into(add_to, hypotheses[0], out)
     else:

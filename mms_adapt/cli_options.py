@@ -56,6 +56,13 @@ Settings = Annotated[
         "--set", metavar="KEY=VALUE", help="Any other option of docs/training.md, such as dropout=0.1."
     ),
 ]
+AdapterScale = Annotated[
+    float, typer.Option(help="Strength of the adapter: 1 as trained, 0 the backbone with its head.")
+]
+Mix = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CODE=WEIGHT", help="Mix adapters of the registry, such as mdw/north=0.7; repeat."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
 
@@ -133,3 +140,23 @@ def decoder_pairs(words: Iterable[str] | None) -> dict[str, str]:
         OptionError: If one is written in another way, or comes twice.
     """
     return pairs(words, option="--decoder-option", such_as="lm=mdw.arpa")
+
+
+def languages(text: str | None) -> str | list[str] | None:
+    """Return a language, or several that are separated by commas."""
+    return text.split(",") if text is not None and "," in text else text
+
+
+def weights(words: Iterable[str] | None) -> dict[str, float]:
+    """Return adapters with their weights, CODE=WEIGHT each.
+
+    Raises:
+        OptionError: If one is written in another way, comes twice, or has no number.
+    """
+    found = {}
+    for place, text in pairs(words, option="--mix", such_as="mdw/north=0.7").items():
+        try:
+            found[place] = float(text)
+        except ValueError:
+            raise OptionError(f"--mix {place}={text!r}: give a number, such as 0.7") from None
+    return found

@@ -292,6 +292,20 @@ def write_hypotheses(
         typer.echo(f"written: {path}")
 
 
+def tell_languages(hypotheses: "Sequence[Hypothesis]") -> None:
+    """Say on standard error which language was found out, how sure that is, and which would be next."""
+    from mms_adapt import language
+
+    for one in hypotheses:
+        told = [
+            f"{language.name(each.place.partition('/')[0])} ({each.place}) {100 * each.probability:.0f} %"
+            for each in one.candidates[:2]
+        ]
+        if told:
+            name = f"{one.recording}: " if one.recording else ""
+            console(stderr=True).print(name + ", then ".join(told), highlight=False, markup=False)
+
+
 def check_add_to(document: Path, audio: Sequence[Path], out: Path | None) -> None:
     """Make sure that a document can be added to before anything is transcribed.
 

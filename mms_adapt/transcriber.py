@@ -1,6 +1,6 @@
-"""Audio to text: files, arrays or lists of them, of any length, with one adapter.
+"""Audio to text with one adapter, loaded once and asked often: files and arrays of any length.
 
-In: recordings and the adapter's folder or language. Out: a `Hypothesis` for each. Recordings up to one
+In: recordings and the adapter's folder. Out: a `Hypothesis` for each. Recordings up to one
 window are read whole and batched by length; longer ones are read from disk window by window and never held
 in memory. It does not know training, references or scores.
 
@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mms_adapt import backbone as backbone_module
 from mms_adapt import passport, plugins, windows
-from mms_adapt import registry as registry_module
 from mms_adapt.audio import FRAME_STRIDE, SAMPLE_RATE_HZ, frame_count
 from mms_adapt.backbone import Backbone
 from mms_adapt.checkpoint import AdapterFolder
@@ -64,67 +63,6 @@ class TranscribeOptions:
             wrong.append(f"overlap_s={self.overlap_s}: give more than 0 and less than half of window_s")
         if wrong:
             raise OptionError("; ".join(wrong))
-
-
-@overload
-def transcribe(
-    audio: Recording, *, target_lang: str | None = ..., registry: str | PathLike[str] = ...,
-    adapter: str | PathLike[str] | None = ..., backbone: str | None = ..., sample_rate_hz: int = ...,
-    progress: Progress | None = ..., **options: Any,
-) -> Hypothesis: ...  # fmt: skip
-@overload
-def transcribe(
-    audio: Sequence[Recording], *, target_lang: str | None = ..., registry: str | PathLike[str] = ...,
-    adapter: str | PathLike[str] | None = ..., backbone: str | None = ..., sample_rate_hz: int = ...,
-    progress: Progress | None = ..., **options: Any,
-) -> list[Hypothesis]: ...  # fmt: skip
-def transcribe(
-    audio: Recording | Sequence[Recording],
-    *,
-    target_lang: str | None = None,
-    registry: str | PathLike[str] = "adapters",
-    adapter: str | PathLike[str] | None = None,
-    backbone: str | None = None,
-    sample_rate_hz: int = SAMPLE_RATE_HZ,
-    progress: Progress | None = None,
-    **options: Any,
-) -> Hypothesis | list[Hypothesis]:
-    """Write what is said in a recording, or in each of a list.
-
-    Args:
-        audio: A file's path, samples `(samples,)` in -1 to 1, or a list of such.
-        target_lang: The language; its adapter is looked for in the registry.
-        registry: Folder of adapters, `REGISTRY/<target_lang>/`.
-        adapter: An adapter folder, instead of language and registry.
-        backbone: Name or folder of the backbone; that of the adapter's passport where not given.
-        sample_rate_hz: Sample rate of arrays; files know their own.
-        progress: Called with ("transcribe", done, total) after every batch.
-        options: Fields of `TranscribeOptions`, such as `device`, `decoder`, `batch_seconds`.
-
-    Returns:
-        A hypothesis, or a list of them in the order given.
-
-    Raises:
-        OptionError: If neither language nor adapter is given, or an option makes no sense.
-        RegistryError: If the registry has no adapter of the language.
-        AdapterMismatchError: If the adapter was trained on another backbone.
-        AudioError: If a recording cannot be read or holds no numbers.
-    """
-    several = isinstance(audio, list | tuple)
-    recordings: list[Recording] = list(audio) if several else [audio]  # type: ignore[arg-type,list-item]
-    known = set(TranscribeOptions.__dataclass_fields__)
-    if options.keys() - known:
-        raise OptionError(
-            f"unknown options {', '.join(sorted(options.keys() - known))}; known: {', '.join(sorted(known))}"
-        )
-    chosen = TranscribeOptions(**options)
-    if adapter is None:
-        if target_lang is None:
-            raise OptionError("which adapter? Give target_lang (with registry), or adapter")
-        adapter = registry_module.find(registry, target_lang)
-    transcriber = Transcriber.load(adapter, backbone=backbone, options=chosen)
-    found = transcriber.recordings(recordings, sample_rate_hz=sample_rate_hz, progress=progress)
-    return found if several else found[0]
 
 
 class Transcriber:
@@ -186,7 +124,7 @@ class Transcriber:
         found: list[Hypothesis | None] = [None] * len(sources)
         short = [place for place, one in enumerate(sources) if one.sample_count <= self.window_samples]
         done = 0
-        for batch in _batches([sources[place].sample_count for place in short], self.batch_samples):
+        for batch in by_length([sources[place].sample_count for place in short], self.batch_samples):
             places = [short[one] for one in batch]
             waveforms = [sources[place].read(0, sources[place].sample_count) for place in places]
             for place, hypothesis in zip(places, self.waveforms(waveforms), strict=True):
@@ -256,7 +194,7 @@ class Transcriber:
     ) -> "Iterator[tuple[list[int], torch.Tensor, list[int]]]":
         """Yield places, log-probabilities and frame counts of those that sound, batch by batch."""
         sounding = [place for place, one in enumerate(waveforms) if not is_silent(one)]
-        for batch in _batches([len(waveforms[place]) for place in sounding], self.batch_samples):
+        for batch in by_length([len(waveforms[place]) for place in sounding], self.batch_samples):
             places = [sounding[one] for one in batch]
             yield places, *self._emissions([waveforms[place] for place in places])
 
@@ -321,7 +259,7 @@ class Transcriber:
         return emissions
 
 
-def _batches(sample_counts: Sequence[int], batch_samples: int) -> Iterator[list[int]]:
+def by_length(sample_counts: Sequence[int], batch_samples: int) -> Iterator[list[int]]:
     """Group places by length, longest first, so that a padded group stays within the bound."""
     group: list[int] = []
     longest = 0

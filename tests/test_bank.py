@@ -26,7 +26,7 @@ from mms_adapt.errors import (
     RegistryError,
 )
 from mms_adapt.serving.edition import Blend
-from mms_adapt.transcriber import TranscribeOptions, Transcriber, transcribe
+from mms_adapt.transcribe import TranscribeOptions, Transcriber, transcribe
 from mms_adapt.voice import Voice
 
 OPTIONS = TranscribeOptions(device="cpu")

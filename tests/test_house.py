@@ -53,6 +53,7 @@ STOREYS = [
     {"evaluate", "language_model", "voice", "correction", "drafts"},
     {"learning_curve", "residents", "selection"},
     {"bank"},
+    {"transcribe"},
     {"terminal"},
     {"cli_options", "terminal_findings", "terminal_selection"},
     {"cli_data", "cli_language_model", "cli_scores", "cli_selection", "cli_train"},
@@ -208,7 +209,7 @@ def test_public_names_are_what_they_say(name: str) -> None:
     assert found.__doc__
 
 
-@pytest.mark.parametrize("name", ["compare", "learning_curve", "prepare", "evaluate"])
+@pytest.mark.parametrize("name", ["compare", "learning_curve", "prepare", "evaluate", "transcribe"])
 def test_a_module_does_not_hide_the_function_of_its_name(name: str) -> None:
     code = (
         f"import mms_adapt.{name}, mms_adapt; first = mms_adapt.{name};"

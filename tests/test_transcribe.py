@@ -21,7 +21,7 @@ from mms_adapt.errors import (
     OptionError,
     RegistryError,
 )
-from mms_adapt.transcriber import TranscribeOptions, Transcriber, transcribe
+from mms_adapt.transcribe import TranscribeOptions, Transcriber, transcribe
 
 
 @pytest.fixture(scope="module")

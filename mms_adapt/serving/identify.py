@@ -26,6 +26,7 @@ from mms_adapt.vocab import Vocab
 _WITH_MODEL = (1.83, 12.48, 7.94, 3.24)
 _WITHOUT = (8.71, 13.10, 15.01, 0.0)
 _CALIBRATED_S = 2.5  # so much audio is worth what the weights say; more is worth its square root
+_DOUBT = 0.01  # share of the cases in which nothing is believed
 _NOTHING = -3.0  # log-probability of a letter where there is none
 
 
@@ -85,7 +86,6 @@ def rank(places: Sequence[str], heard: Sequence[Heard], frames: int) -> tuple[Ca
     sharpness = math.sqrt(frames * FRAME_STRIDE / SAMPLE_RATE_HZ / _CALIBRATED_S)
     scores = np.array([sharpness * one.score(with_model) for one in heard])
     shares = np.exp(scores - scores.max())
-    found = [
-        Candidate(place, float(share)) for place, share in zip(places, shares / shares.sum(), strict=True)
-    ]
+    shares = (1 - _DOUBT) * shares / shares.sum() + _DOUBT / len(places)
+    found = [Candidate(place, float(share)) for place, share in zip(places, shares, strict=True)]
     return tuple(sorted(found, key=lambda one: (-one.probability, one.place)))
