@@ -411,6 +411,7 @@ def team(options: argparse.Namespace) -> Iterator[Record]:
         command += ["--seconds", str(options.seconds)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         records = [json.loads(one) for one in done.stdout.splitlines() if one.startswith('{"')]
+        records = [{**one, "part": "team"} for one in records]
         if not records:
             yield {"what": f"{size} cards", "error": done.stderr[-600:]}
             return

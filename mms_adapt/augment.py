@@ -34,7 +34,7 @@ def draw(
         channel_share: Share of channels in masks.
         channel_length: Channels of a mask.
     """
-    counts = frame_counts.to(generator.device)
+    counts = frame_counts.to(generator.device, non_blocking=True)
     channels = torch.full_like(counts, hidden_size)
     return Masks(
         _spans(counts, frames, time_share, time_length, generator),

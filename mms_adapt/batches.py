@@ -56,7 +56,7 @@ class Batch:
         places = torch.tensor(rows)
         counts, label_counts = self.frame_counts[places], self.label_counts[places]
         return Batch(
-            self.features[places.to(self.features.device), : int(counts.max())],
+            self.features[places.to(self.features.device, non_blocking=True), : int(counts.max())],
             counts,
             self.labels[places, : int(label_counts.max())],
             label_counts,

@@ -126,7 +126,7 @@ def ctc_losses(
     device = emissions.device
     return functional.ctc_loss(
         emissions.transpose(0, 1),  # `(frames, batch, vocab)`
-        labels.to(device),
+        labels.to(device, non_blocking=True),
         frame_counts.cpu(),  # where torch needs them: on a GPU, each would be waited for
         label_counts.cpu(),
         blank=blank_id,

@@ -14,6 +14,7 @@ from mms_adapt.devset import Measured
 from mms_adapt.errors import AdapterError, OptionError, TrainingError
 from mms_adapt.finishing import finish
 from mms_adapt.pace import Pace
+from mms_adapt.recipe import TrainConfig
 from mms_adapt.resume import Course
 from mms_adapt.task import Task, about_options
 from mms_adapt.tensorboard import Board
@@ -74,7 +75,9 @@ def done_before(task: Task, folder: Path) -> TrainResult | None:
         passport.check_files(folder, found)
     except AdapterError:
         return None
-    resume.refuse_others(folder, {**found.run, **about_options(found.options)}, task.about)
+    # an option that is newer than the adapter had its default
+    options = {**TrainConfig().saved(), **found.options}
+    resume.refuse_others(folder, {**found.run, **about_options(options)}, task.about)
     reached = {name: one for name, one in found.metrics.items() if name in TrainResult.__dataclass_fields__}
     return replace(TrainResult(folder, 0, 0.0, None, 0, 0.0, ""), **{**reached, "ended": "done before"})
 

@@ -44,13 +44,14 @@ def gradients(stack: Stack, tasks: Sequence[Task], batches: dict[int, Batch], ro
         hidden = task.backbone.encode(
             batch.features, batch.frame_counts, masks=chance.masks, below=task.below
         )
-        shares = torch.tensor([1 - chances[place].share for place, _ in chosen]).to(device)
+        shares = torch.tensor([1 - chances[place].share for place, _ in chosen])
+        shares = shares.to(device, non_blocking=True)
         if chance.kept is not None:
             hidden = hidden * chance.kept / shares[:, None, None]
         emissions = stack.logits(hidden).log_softmax(dim=-1)
         blank = task.data.vocab.blank_id
         found = ctc_losses(emissions, batch.frame_counts, batch.labels, batch.label_counts, blank)
-        weights = torch.tensor([1 / tokens[place] for place, _ in chosen]).to(device)
+        weights = torch.tensor([1 / tokens[place] for place, _ in chosen]).to(device, non_blocking=True)
         losses.index_add_(0, stack.rows, found.detach() * weights)
         return (found * weights).sum()
 

@@ -51,7 +51,7 @@ class Chance:
 
     def take(self, rows: Sequence[int], frames: int) -> "Chance":
         """Return what was drawn for some rows."""
-        places = torch.tensor(rows, device=self.masks.time.device)
+        places = torch.tensor(rows).to(self.masks.time.device, non_blocking=True)
         kept = None if self.kept is None else self.kept[places, :frames]
         return Chance(Masks(self.masks.time[places, :frames], self.masks.channels[places]), kept, self.share)
 

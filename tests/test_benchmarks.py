@@ -51,6 +51,29 @@ def test_inference_is_measured_beside_stock(tmp_path: Path) -> None:
     assert min(found[name] for name in ("one_ours", "mixed_ours", "one_stock", "mixed_stock", "disk_ms")) > 0
 
 
+def trained(*words: str) -> list[dict[str, object]]:
+    command = [sys.executable, str(BENCHMARKS / "bench_train.py"), "--shape", "tiny", "--device", "cpu"]
+    done = subprocess.run([*command, "--seconds", "0.1", *words], check=True, capture_output=True, text=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_training_is_measured_beside_the_public_recipe(tmp_path: Path) -> None:
+    found = trained("--parts", "recipe", "many", "--out", str(tmp_path / "lines.jsonl"))
+    assert [one["what"] for one in found] == ["recipe, eager", "recipe, sdpa", "one language", "3 languages"]
+    assert all(float(str(one["audio_s_a_second"])) > 0 and one["device"] for one in found)
+    assert 0.05 < float(str(found[-1]["share_of_one"])) < 20
+    kept = (tmp_path / "lines.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in kept] == found
+
+
+def test_a_part_that_takes_too_long_is_told_and_the_next_one_goes_on() -> None:
+    found = trained("--parts", "all", "top", "--limit", "0.2")
+    assert [(one["part"], one["error"]) for one in found] == [
+        ("all", "not done after 0 s"),
+        ("top", "not done after 0 s"),
+    ]
+
+
 def test_findings_in_real_corpora_are_those_that_were_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(BENCHMARKS)
     inspect_tables = importlib.import_module("inspect_tables")

@@ -14,7 +14,7 @@ from mms_adapt.cli import main
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = [
-    *("prepare", "inspect", "withdraw", "train", "learning-curve", "lm", "tune"),
+    *("prepare", "inspect", "withdraw", "train", "train-many", "learning-curve", "lm", "tune"),
     *("evaluate", "compare", "transcribe", "select"),
 ]
 
@@ -130,6 +130,10 @@ def test_the_documents_show_every_command() -> None:
         (["prepare", "corpus", "--target-lang", "xho", "--out", "o", "--split", "spkr"], None, "speaker"),
         (["train", "nowhere", "--out", "out"], 1, "nowhere"),
         (["train", "nowhere", "--out", "out", "--adapter-layers", "some"], 2, "some"),
+        (["train", "nowhere", "--out", "out", "--layers", "bottom:3"], 2, "bottom:3"),
+        (["train", "nowhere", "--out", "out", "--set", "droput=0.1"], 2, "known: adapter, "),
+        (["train", "nowhere", "--out", "out", "--set", "dropout=much"], 2, "dropout='much'"),
+        (["train-many", "nowhere", "--out", "out"], 1, "nowhere"),
         (["evaluate", "nowhere", "nowhere"], 1, "nowhere"),
         (["transcribe", "clip.wav"], 2, "--target-lang"),
         (["transcribe", "clip.wav", "--target-lang", "xho", "--registry", "nowhere"], 1, "nowhere"),
@@ -207,3 +211,26 @@ def test_make_help_lists_the_targets() -> None:
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     for target in ("help", "setup", "demo", "train", "test", "check", "bench", "notebooks"):
         assert f"make {target} " in done.stdout
+
+
+def test_layers_and_other_options_of_training() -> None:
+    from mms_adapt import cli_train
+
+    def config(layers: str | None, *words: str) -> "cli_train.TrainConfig":
+        return cli_train.config({"epochs": 3}, layers=layers, settings=list(words), lean=True)
+
+    found = [config(layers) for layers in (None, "all", "12", "top:12")]
+    assert [(one.adapter_layers, one.from_hidden) for one in found] == [
+        ("all", False),
+        ("all", False),
+        (12, False),
+        (12, True),
+    ]
+    chosen = config(None, "dropout=0.1", "cache_on=disk", "compile=true", "speed_factors=[1.0]")
+    assert (chosen.dropout, chosen.cache_on, chosen.compile, chosen.speed_factors) == (
+        0.1,
+        "disk",
+        True,
+        (1.0,),
+    )
+    assert (chosen.epochs, chosen.lean) == (3, True)

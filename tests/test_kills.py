@@ -77,8 +77,8 @@ def limited(folder, size):
 
 found = {}
 assert child(lambda: train(prepared, place + '/whole', config)) == 0
-for kind in ('before', 'after', 'term'):
-    for number in json.loads(sys.argv[5]):
+for kind, numbers in json.loads(sys.argv[5]).items():
+    for number in numbers:
         folder = f'{place}/{kind}-{number}'
         first = killed(folder, number, kind)
         second = killed(folder, number + 3, kind) if first else 0
@@ -112,13 +112,14 @@ OPTIONS = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_anywhere_it_goes_on_to_the_same_adapter(
     base: Path, prepared: mms_adapt.Prepared, tmp_path: Path
 ) -> None:
-    numbers = [1, 2, 4, 7, 9, 14, 22, 31, 36]
+    numbers = {"before": [2, 7, 14, 31], "after": [1, 9, 22], "term": [4, 14]}
     words = [str(prepared.folder), str(tmp_path), str(base), json.dumps(OPTIONS), json.dumps(numbers)]
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *words], capture_output=True, text=True, check=True, timeout=280
+        [sys.executable, "-c", SCRIPT, *words], capture_output=True, text=True, check=True, timeout=850
     )
     *said, last = done.stdout.splitlines()
     codes = json.loads(last)
@@ -127,8 +128,8 @@ def test_killed_anywhere_it_goes_on_to_the_same_adapter(
         assert end == 0, (name, codes)
         assert (tmp_path / name / WEIGHTS).read_bytes() == whole, name
         assert not (tmp_path / name / ".checkpoints").exists() and killed[0] in (-9, 130, 1, 0)
-    assert sum(one[0] == -9 for one in codes.values()) >= 12, codes
-    assert sum(one[0] == 130 for one in codes.values()) >= 4, codes
+    assert sum(one[0] == -9 for one in codes.values()) >= 6, codes
+    assert sum(one[0] == 130 for one in codes.values()) >= 1, codes
     # no room for the checkpoint: one clear error, and the same command goes on when there is room
     assert codes["full"][0] == 1
     assert any("TrainingError" in one and "cannot be written" in one and "make room" in one for one in said)
