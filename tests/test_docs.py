@@ -62,7 +62,8 @@ def adapted(words: list[str], place: Path) -> list[str]:
     """Return a command as it is, but for the model and the length of a training."""
     words = ["base" if word == "facebook/mms-1b-all" else word for word in words]
     if words[0] in ("train", "learning-curve"):
-        words = [*words, "--epochs", "1", *([] if "--backbone" in words else ["--backbone", "base"])]
+        brief = ["--epochs", "1"] if words[0] == "train" else ["--max-minutes", "0.01"]
+        words = [*words, *brief, *([] if "--backbone" in words else ["--backbone", "base"])]
     if words[0] == "train" and (place / "adapters").exists():
         words.append("--restart")
     if words[0] == "prepare" and (place / "prepared").exists():

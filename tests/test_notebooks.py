@@ -11,11 +11,12 @@ import pytest
 import run_notebooks
 import spoil_corpus
 import synthesise_corpus
+import tiny
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SMALL = {
-    "02_is_my_data_good": ["count=80", "epochs=1"],
+    "02_is_my_data_good": ["count=110", "epochs=1"],
     "03_reading_the_errors": ["count=40", "epochs=1"],
     "04_many_languages": ["count=24", "epochs=1", "languages=('ita', 'tur')"],
     "05_elan_round_trip": ["count=32", "epochs=1", "session_utterances=8"],
@@ -26,6 +27,9 @@ SAYS = {
     "04_many_languages": ["['ita', 'tur']", "Character error rate: Italian"],
     "05_elan_round_trip": ["utterances from ELAN", "second adapter"],
 }
+EMBEDDED = (
+    "05_elan_round_trip"  # with the backbone of the package; the others with a tiny one, which is quick
+)
 FETCHES = {"01_first_adapter"}  # real recordings, over the network
 
 
@@ -43,6 +47,8 @@ def test_every_notebook_is_run_here() -> None:
 def test_a_notebook_runs_from_top_to_bottom(name: str, tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader", reason="the demo extra is not installed")
     values = [*SMALL[name], f"work={str(tmp_path)!r}"]
+    if name != EMBEDDED:
+        values.append(f"backbone={str(tiny.backbone(tmp_path / 'base'))!r}")
     options = [part for value in values for part in ("--set", value)]
     offline = {"HF_HUB_OFFLINE": "1", "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
     done = subprocess.run(

@@ -40,6 +40,7 @@ def document(title: str, *, eyebrow: str, heading: str, body: str, rows: Iterabl
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n',
         f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n",
+        '<a class="skip" href="#all">To the utterances</a>\n',
         f'<header class="top"><div><p class="eyebrow">{isolated(eyebrow)}</p>',
         f'<h1 dir="auto">{escape(heading)}</h1></div>',
         '<button id="theme" type="button" aria-label="Switch between light and dark">◐</button>',
@@ -121,7 +122,7 @@ def sortable(heads: Sequence[tuple[str, bool]], rows: str) -> str:
         for name, number in heads
     )
     return (
-        f'<div class="card scroll"><table class="sortable"><thead><tr>{head}</tr></thead>'
+        f'<div class="card scroll" tabindex="0"><table class="sortable"><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>\n"
     )
 
