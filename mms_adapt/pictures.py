@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mms_adapt import breakdown, files, learning_curve
+from mms_adapt import breakdown, files
 from mms_adapt.audio import SAMPLE_RATE_HZ
 from mms_adapt.errors import OptionError
 from mms_adapt.inspection.spectrogram import png
+from mms_adapt.learning_curve import render
 from mms_adapt.reports import percent, span
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def curve(found: "LearningCurve") -> Picture:
     told += [f"{percent(one.cer)} ({span(one.interval)}) with {one.minutes:.1f}" for one in found.forecasts]
     held = {None: "", True: "; the check held", False: "; the check did not hold, do not believe it"}
     says = f"Character error rate: {', then '.join(told)}{held[found.check_held]}"
-    return Picture(learning_curve.render(found), says)
+    return Picture(render(found), says)
 
 
 def _text(x: float, y: float, text: str, *, end: bool = False, middle: bool = False) -> str:

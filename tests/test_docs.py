@@ -53,7 +53,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "stories.txt").write_text("ab cd\nda ba\n", encoding="utf-8")
     for name in ("clip", "new", "session1", "session3"):
         soundfile.write(folder / f"{name}.wav", tiny.speech("ab cad", 5), tiny.RATE_HZ)
-    document = elan.render([Hypothesis("", recording="session3.wav")])
+    document = elan.render([Hypothesis("", recording="session3.wav")]).replace(elan.TIER, "notes")
     (folder / "session3.eaf").write_text(document, encoding="utf-8")
     return folder
 

@@ -102,6 +102,8 @@ def test_words_are_found_where_they_are_said(tmp_path: Path) -> None:
     found = word_times.find(transcriber, samples, "ab cad b")
     assert [one.word for one in found] == ["ab", "cad", "b"]
     letters = [(start / tiny.RATE_HZ, end / tiny.RATE_HZ) for letter, start, end in places if letter != " "]
-    for one, (first, last) in zip(found, ((0, 1), (2, 4), (5, 5)), strict=True):
-        assert one.start_s == pytest.approx(letters[first][0], abs=0.15)
-        assert one.end_s == pytest.approx(letters[last][1], abs=0.15)
+    starts, ends = [one.start_s for one in found], [one.end_s for one in found]
+    assert starts[1:] == pytest.approx([letters[2][0], letters[5][0]], abs=0.15)
+    assert ends[:-1] == pytest.approx([letters[1][1], letters[4][1]], abs=0.15)
+    assert starts[0] < letters[0][1] and letters[5][0] < ends[-1] <= len(samples) / tiny.RATE_HZ
+    assert all(0 < one.confidence <= 1 for one in found)
