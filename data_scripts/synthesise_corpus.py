@@ -1,4 +1,4 @@
-"""Make a small corpus of synthetic Italian speech, for machines where no recordings can be fetched.
+"""Make a small corpus of synthetic speech in Italian, Swahili or Turkish, where no recordings can be fetched.
 
 In: nothing; espeak-ng comes as the Python wheel `espeakng-loader`. Out: the same layout as
 prepare_asterisk.py writes. The sentences come from a little grammar of this file, the voice is a formant
@@ -25,22 +25,67 @@ import numpy as np
 
 SAMPLE_RATE_HZ = 16000
 TARGET_LANG = "ita"
-SPEAKERS = ("it+m3", "it+f2", "it+m7", "it+f4")
-WHO = (
-    "il gatto,la maestra,mio fratello,una vecchia signora,il pescatore,la bambina,il cane nero,un amico,"
-    "la vicina,il contadino,tuo padre,lo studente,un ragazzo,la zia,il medico,una guida"
-).split(",")
-DOES = (
-    "guarda,cerca,porta,vede,lascia,trova,prende,aspetta,disegna,ricorda,compra,sente,conosce,segue"
-).split(",")
-WHAT = (
-    "la casa,il pane caldo,una barca,le chiavi,il libro rosso,la strada,un albero,la pioggia,i fiori,"
-    "il treno,due pesci,la luna,una lettera,il mercato,le pecore,un fuoco,l'acqua fresca,la musica"
-).split(",")
-WHERE = (
-    "vicino al fiume,di mattina,dopo la scuola,nel bosco,ogni sera,sulla collina,con gli amici,"
-    "davanti alla porta,in silenzio,prima di cena,sotto il ponte,quando piove,lontano dal mare,a mezzogiorno"
-).split(",")
+VARIANTS = ("m3", "f2", "m7", "f4")
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """Sentences of one language, each of one phrase of every slot.
+
+    Attributes:
+        voice: espeak-ng's name of the language.
+        slots: What stands in each place, in the order of the sentence.
+    """
+
+    voice: str
+    slots: tuple[tuple[str, ...], ...]
+
+
+def _slots(*lines: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(line.split(",")) for line in lines)
+
+
+GRAMMARS = {
+    "ita": Grammar(
+        "it",
+        _slots(
+            "il gatto,la maestra,mio fratello,una vecchia signora,il pescatore,la bambina,il cane nero,"
+            "un amico,la vicina,il contadino,tuo padre,lo studente,un ragazzo,la zia,il medico,una guida",
+            "guarda,cerca,porta,vede,lascia,trova,prende,aspetta,disegna,ricorda,compra,sente,conosce,segue",
+            "la casa,il pane caldo,una barca,le chiavi,il libro rosso,la strada,un albero,la pioggia,i fiori,"
+            "il treno,due pesci,la luna,una lettera,il mercato,le pecore,un fuoco,l'acqua fresca,la musica",
+            "vicino al fiume,di mattina,dopo la scuola,nel bosco,ogni sera,sulla collina,con gli amici,"
+            "davanti alla porta,in silenzio,prima di cena,sotto il ponte,quando piove,lontano dal mare,"
+            "a mezzogiorno",
+        ),
+    ),
+    "swh": Grammar(
+        "sw",
+        _slots(
+            "paka,mwalimu,ndugu yangu,bibi mzee,mvuvi,mtoto,mbwa mweusi,rafiki,jirani,mkulima,baba yako,"
+            "mwanafunzi,kijana,shangazi,daktari,mgeni",
+            "anaona,anatafuta,analeta,anaacha,anapata,anachukua,anasubiri,anachora,anakumbuka,ananunua,anasikia,"
+            "anajua,anafuata,anaangalia",
+            "nyumba,mkate wa moto,mashua,funguo,kitabu chekundu,njia,mti,mvua,maua,treni,samaki wawili,mwezi,"
+            "barua,soko,kondoo,moto,maji baridi,muziki",
+            "karibu na mto,asubuhi,baada ya shule,msituni,kila jioni,kilimani,na marafiki,mbele ya mlango,"
+            "kimya kimya,kabla ya chakula,chini ya daraja,wakati wa mvua,mbali na bahari,saa sita",
+        ),
+    ),
+    "tur": Grammar(
+        "tr",
+        _slots(
+            "kedi,öğretmen,kardeşim,yaşlı bir kadın,balıkçı,küçük kız,siyah köpek,bir arkadaş,komşu,çiftçi,"
+            "baban,öğrenci,bir çocuk,teyze,doktor,rehber",
+            "nehrin yanında,sabahları,okuldan sonra,ormanda,her akşam,tepede,arkadaşlarla,kapının önünde,"
+            "sessizce,yemekten önce,köprünün altında,yağmurda,denizden uzakta,öğlen",
+            "evi,sıcak ekmeği,bir tekneyi,anahtarları,kırmızı kitabı,yolu,bir ağacı,yağmuru,çiçekleri,treni,"
+            "iki balığı,ayı,mektubu,pazarı,koyunları,ateşi,soğuk suyu,müziği",
+            "görüyor,arıyor,getiriyor,bırakıyor,buluyor,alıyor,bekliyor,çiziyor,hatırlıyor,satın alıyor,"
+            "duyuyor,tanıyor,takip ediyor,izliyor",
+        ),
+    ),
+}
 
 _SYNCHRONOUS, _UTF8, _IPA, _RATE, _PITCH = 2, 1, 2, 1, 3
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -115,17 +160,18 @@ class Synthesiser:
         return resampled
 
 
-def sentences(count: int, seed: int) -> list[str]:
+def sentences(count: int, seed: int, target_lang: str = TARGET_LANG) -> list[str]:
     """Draw `count` different sentences, the same ones for the same seed."""
-    every = [" ".join(parts) for parts in itertools.product(WHO, DOES, WHAT, WHERE)]
+    every = [" ".join(parts) for parts in itertools.product(*GRAMMARS[target_lang].slots)]
     return random.Random(seed).sample(every, count)
 
 
-def build(out: Path, *, count: int = 400, seed: int = 0) -> Synthetic:
+def build(out: Path, *, count: int = 400, seed: int = 0, target_lang: str = TARGET_LANG) -> Synthetic:
     """Write the corpus into `out`, which is replaced.
 
     Args:
         out: Folder of the corpus.
+        target_lang: One of `GRAMMARS`.
         count: How many sentences.
         seed: Draws the sentences, voices, rates and pitches.
     """
@@ -135,8 +181,8 @@ def build(out: Path, *, count: int = 400, seed: int = 0) -> Synthetic:
     shutil.rmtree(out, ignore_errors=True)
     (out / "recordings").mkdir(parents=True)
     duration_s, rows = 0.0, []
-    for index, sentence in enumerate(sentences(count, seed)):
-        voice = SPEAKERS[index % len(SPEAKERS)]
+    for index, sentence in enumerate(sentences(count, seed, target_lang)):
+        voice = f"{GRAMMARS[target_lang].voice}+{VARIANTS[index % len(VARIANTS)]}"
         samples = synthesiser.speak(
             sentence, voice, words_per_minute=rng.randint(130, 180), pitch=rng.randint(35, 65)
         )
@@ -144,9 +190,14 @@ def build(out: Path, *, count: int = 400, seed: int = 0) -> Synthetic:
         soundfile.write(out / recording, samples, SAMPLE_RATE_HZ)
         end_s = len(samples) / SAMPLE_RATE_HZ
         duration_s += end_s
-        row = {"id": f"ita-synthetic-{index:04d}", "recording": recording, "start_s": 0.0, "end_s": end_s}
+        row = {
+            "id": f"{target_lang}-synthetic-{index:04d}",
+            "recording": recording,
+            "start_s": 0.0,
+            "end_s": end_s,
+        }
         row |= {"transcript": sentence, "speaker": f"espeak-ng {voice}", "source_split": None}
-        rows.append(row | {"target_lang": TARGET_LANG, "licence": "CC0-1.0"})
+        rows.append(row | {"target_lang": target_lang, "licence": "CC0-1.0"})
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (out / "utterances.jsonl").write_text(text, encoding="utf-8")
     (out / "SOURCE.md").write_text(
@@ -162,9 +213,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, required=True, help="folder for the corpus")
     parser.add_argument("--count", type=int, default=400, help="sentences")
+    parser.add_argument("--target-lang", choices=sorted(GRAMMARS), default=TARGET_LANG)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    corpus = build(options.out, count=options.count, seed=options.seed)
+    corpus = build(options.out, count=options.count, seed=options.seed, target_lang=options.target_lang)
     minutes = corpus.duration_s / 60
     print(f"{corpus.utterance_count} synthetic sentences, {minutes:.1f} minutes, in {corpus.folder}")
     return 0

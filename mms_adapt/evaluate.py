@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from mms_adapt import audio, breakdown, files, language, reports, text
+from mms_adapt import audio, breakdown, language, reports, text
 from mms_adapt.breakdown import Breakdown
 from mms_adapt.decoders import Hypothesis
 from mms_adapt.edits import canonical
@@ -108,7 +108,7 @@ def evaluate(
             clips = _with_sound(clips, found, utterances, data, chosen.embed_audio_mb)
         made = _report(transcriber, data, found, split, elapsed_s, clips, levels_db)
         for path, format in wanted:
-            files.write(path, format.render(made).encode("utf-8", "replace"))
+            reports.write(path, format, made)
     return found
 
 

@@ -5,19 +5,23 @@ In: names and bytes. Out: files on the disk, not only in its cache. It does not 
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 
 def write(path: Path, content: bytes | str) -> None:
     """Write a file: a reader finds the old one or the new one, never a part. Its folder is made if needed."""
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    write_pieces(path, [content.encode("utf-8") if isinstance(content, str) else content])
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file piece by piece, as `write` does, so that it need not be in memory as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with unfinished.open("wb") as file:
-            file.write(data)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)

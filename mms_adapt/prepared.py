@@ -207,7 +207,7 @@ def first_minutes(
     if minutes is None:
         return tuple(train)
     left_s, whole_s = minutes * 60, math.fsum(one.duration_s for one in train)
-    if left_s > whole_s:
+    if left_s > whole_s + 1e-6:
         raise SplitError(
             f"train_minutes={minutes:g}: there are only {whole_s / 60:.1f} minutes to train on; give less, "
             "or leave it out"

@@ -94,3 +94,20 @@ def test_plain_counts_of_textgrids(monkeypatch: pytest.MonkeyPatch) -> None:
         text = textgrid_text(("a", [(0, 1, "x\ny"), (1, 2, "")]), ('"p"', [(1, "z")]), long=long)
         for data in (text.encode("utf-8"), text.encode("utf-16")):
             assert plain(data)[0] == [("a", 2), ('"p"', 1)]
+
+
+def test_reports_are_measured_in_every_size() -> None:
+    command = [sys.executable, str(BENCHMARKS / "bench_report.py"), "--utterances", "20", "60"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    lines = re.findall(
+        r"^(\w+): +(\d+) utterances: time an utterance x [\d.]+, under a minute; peak", printed, re.M
+    )
+    assert lines == [("texts", "20"), ("texts", "60"), ("sound", "20"), ("sound", "60")]
+
+
+def test_the_picture_is_that_of_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    picture = importlib.import_module("picture")
+    assert picture.PICTURE.read_text(encoding="utf-8") == picture.render(), "run benchmarks/picture.py"
+    assert picture.PICTURE.stat().st_size < 100_000
+    assert len(list(picture.rows())) >= 5

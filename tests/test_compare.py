@@ -253,6 +253,31 @@ def test_reports_show_hostile_texts_as_text(tmp_path: Path) -> None:
     assert "<script" not in markdown.render_comparison(found).replace("\\<script", "")
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_shows_hostile_texts_of_two_scores_as_text(width: int, tmp_path: Path) -> None:
+    lines = [
+        HOSTILE,
+        "<b>x</b> &amp; \u202eleft\u202c",
+        "ߒߞߏ ߛߓߍ",
+        "𞤆𞤵𞤤𞤢𞤪",
+        "ދިވެހި",
+        "ᠮᠣᠩᠭᠣᠯ",
+        "漢字 かな",
+        "क्\u200dष",
+        "é\u0301",
+    ]
+    lines += ["long" * 25_000]
+    first = write(tmp_path / "a.json", lines, [f"{one} a" for one in lines], adapter=HOSTILE)
+    second = write(tmp_path / "b.json", lines, ["b", *lines[1:-1], "b " * 5_000], adapter="</style>")
+    with chromium.opened(html.render_comparison(compare(first, second)), tmp_path, width=width) as page:
+        texts = page.run('Array.from(document.querySelectorAll("#utterances bdi"), (one) => one.textContent)')
+        assert {word for line in lines[1:] for word in line.split()} <= set(texts)
+        assert page.run('document.querySelectorAll("main script, main img, #utterances b").length') == 0
+        assert page.run('document.querySelectorAll("p.line[dir=rtl]").length') == 2 * 3
+        assert page.run("document.title") != "taken" and not page.asked
+        assert page.run("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_the_same_twice_makes_a_report(pair: tuple[Path, Path]) -> None:
     page = html.render_comparison(compare(pair[0], pair[0]))
     assert "equally many word errors" in page and ">nan" not in page

@@ -14,8 +14,9 @@ import mms_adapt
 from mms_adapt.cli import app
 from mms_adapt.errors import OptionError, SplitError
 from mms_adapt.learning_curve import LearningCurve, render
+from mms_adapt.manifest import Utterance
 from mms_adapt.power_law import fit, forecast
-from mms_adapt.prepared import Prepared, with_less_training
+from mms_adapt.prepared import Prepared, first_minutes, with_less_training
 from mms_adapt.training import TrainConfig
 
 
@@ -166,3 +167,16 @@ def test_on_the_command_line(prepared: Prepared, config: TrainConfig, tmp_path: 
     assert found.exit_code == 0, found.output
     assert "30 more minutes of the same kind would bring about" in found.output
     assert (tmp_path / "out" / "curve.svg").is_file() and (tmp_path / "out" / "curve.json").is_file()
+
+
+def test_all_of_the_speech_is_not_more_than_there_is() -> None:
+    durations_s = [0.1 * number + 0.7 for number in range(1, 200)]
+    for count in range(2, 200):  # sums whose sixtieth, times sixty, is a little more
+        train = [
+            Utterance(f"u{place}", "a.wav", 0.0, one, "a", "mdw")
+            for place, one in enumerate(durations_s[:count])
+        ]
+        whole = sum(one.duration_s for one in train) / 60
+        assert len(first_minutes(train, whole)) == count
+    with pytest.raises(SplitError, match="only"):
+        first_minutes(train, whole + 1e-4)

@@ -2,19 +2,20 @@
 
 Each module here exports `SUFFIX`, the file name's ending, `render(report) -> str` for a `Report`, and
 `render_comparison(comparison) -> str` for a `mms_adapt.compare.Comparison`. Both are pure functions: no
-clock, no file, no network, so that the same evaluation gives the same report. Adding a format is adding a
+clock, no file, no network, so that the same evaluation gives the same report. A format whose files grow large
+may export `pieces(report)`, too, which yields what `render` returns bit by bit. Adding a format is adding a
 module; `mms_adapt.plugins` finds it by its name.
 
 A report never sees audio: sound to be played comes as finished data URIs in `Clip`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
 
-from mms_adapt import plugins
+from mms_adapt import files, plugins
 from mms_adapt.breakdown import Breakdown
 from mms_adapt.errors import OptionError
 from mms_adapt.scoring import Score
@@ -155,6 +156,12 @@ def formats(
             raise OptionError(f"report {path}: no format ends in {path.suffix!r}; known: {', '.join(known)}")
         found.append((path, known[path.suffix.lower()]))
     return found
+
+
+def write(path: Path, format: ModuleType, report: Report) -> None:
+    """Write a report in a format; one that comes in pieces is never in memory as a whole."""
+    pieces: Iterable[str] = format.pieces(report) if hasattr(format, "pieces") else [format.render(report)]
+    files.write_pieces(path, (one.encode("utf-8", "replace") for one in pieces))
 
 
 def explain(mark: str) -> str:

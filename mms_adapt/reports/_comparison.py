@@ -36,18 +36,20 @@ _KINDS = {"all": "all that differ", "better": "fewer errors with the second", "w
 
 def page(found: "Comparison") -> str:
     """Return the whole page."""
-    return document(
-        f"{found.names[0]} and {found.names[1]}: {found.in_words().partition('.')[0]}",
-        eyebrow="Two scores of the same test set",
-        heading=f"{found.names[0]} and {found.names[1]}",
-        body=(
-            _headline(found)
-            + marks(found.marks)
-            + _speakers(found)
-            + utterances("Utterances that differ", _ORDERS, _KINDS, lines=found.names)
-            + _colophon(found)
-        ),
-        rows=_rows(found),
+    return "".join(
+        document(
+            f"{found.names[0]} and {found.names[1]}: {found.in_words().partition('.')[0]}",
+            eyebrow="Two scores of the same test set",
+            heading=f"{found.names[0]} and {found.names[1]}",
+            body=(
+                _headline(found)
+                + marks(found.marks)
+                + _speakers(found)
+                + utterances("Utterances that differ", _ORDERS, _KINDS, lines=found.names)
+                + _colophon(found)
+            ),
+            rows=_rows(found),
+        )
     )
 
 

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 
@@ -19,8 +19,8 @@ from mms_adapt.reports import explain
 _RIGHT_TO_LEFT = frozenset({"R", "AL"})
 
 
-def document(title: str, *, eyebrow: str, heading: str, body: str, rows: Sequence[object]) -> str:
-    """Return the whole page.
+def document(title: str, *, eyebrow: str, heading: str, body: str, rows: Iterable[object]) -> Iterator[str]:
+    """Yield the whole page, a row at a time.
 
     Args:
         title: What the browser's tab says.
@@ -35,29 +35,30 @@ def document(title: str, *, eyebrow: str, heading: str, body: str, rows: Sequenc
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; media-src data:; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
-    return "".join(
-        (
-            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n',
-            f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n",
-            f'<header class="top"><div><p class="eyebrow">{isolated(eyebrow)}</p>',
-            f'<h1 dir="auto">{escape(heading)}</h1></div>',
-            '<button id="theme" type="button" aria-label="Switch between light and dark">◐</button>',
-            f"</header>\n<main>\n{body}</main>\n",
-            f'<script type="application/json" id="data">{_json(rows)}</script>\n',
-            f"<script>{script}</script>\n</body>\n</html>\n",
-        )
+    yield from (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n',
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n",
+        '<a class="skip" href="#all">To the utterances</a>\n',
+        f'<header class="top"><div><p class="eyebrow">{isolated(eyebrow)}</p>',
+        f'<h1 dir="auto">{escape(heading)}</h1></div>',
+        '<button id="theme" type="button" aria-label="Switch between light and dark">◐</button>',
+        f"</header>\n<main>\n{body}</main>\n",
+        '<script type="application/json" id="data">[',
     )
+    for place, row in enumerate(rows):
+        yield f"{',' if place else ''}\n{_json(row)}"
+    yield f"\n]</script>\n<script>{script}</script>\n</body>\n</html>\n"
 
 
 def _asset(name: str) -> str:
     return files("mms_adapt.reports").joinpath(name).read_text(encoding="utf-8")
 
 
-def _json(rows: Sequence[object]) -> str:
-    """Return the rows for the script; `<` is escaped so that no text can end the script element."""
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+def _json(row: object) -> str:
+    """Return a row for the script; `<` is escaped so that no text can end the script element."""
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def steps(alignment: Sequence[Edit]) -> list[object]:
@@ -121,7 +122,7 @@ def sortable(heads: Sequence[tuple[str, bool]], rows: str) -> str:
         for name, number in heads
     )
     return (
-        f'<div class="card scroll"><table class="sortable"><thead><tr>{head}</tr></thead>'
+        f'<div class="card scroll" tabindex="0"><table class="sortable"><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>\n"
     )
 

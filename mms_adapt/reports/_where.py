@@ -84,7 +84,7 @@ def _matrix(report: Report) -> str:
     return (
         '<h2>Confusion matrix</h2><div class="card"><p class="soft">Rows: what was said, columns: what was '
         "recognised. Percent of the row; the characters with most errors. Point at a cell for its count.</p>"
-        f'<div class="scroll"><table class="matrix"><thead><tr><td></td>{head}</tr></thead>'
+        f'<div class="scroll" tabindex="0"><table class="matrix"><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div></div>\n"
     )
 

@@ -4,7 +4,7 @@ In: a `Report`, or a `Comparison`. Out: HTML with style, script and data inside;
 Utterances travel as JSON and are drawn fifty at a time, so ten thousand of them open at once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,11 @@ SUFFIX = ".html"
 
 def render(report: Report) -> str:
     """Return the whole page."""
+    return "".join(pieces(report))
+
+
+def pieces(report: Report) -> Iterator[str]:
+    """Yield the whole page, an utterance at a time: with sound, it is larger than all else that is held."""
     made = " · ".join(filter(None, [report.adapter and f"adapter {report.adapter}", report.backbone]))
     parts = (_headline, _marks, _errors, _where.page_part, _utterances, _colophon)
     return document(
@@ -155,9 +160,10 @@ def _colophon(report: Report) -> str:
     )
 
 
-def _rows(report: Report) -> list[list[object]]:
+def _rows(report: Report) -> Iterator[list[object]]:
     clips: Iterable[Clip | None] = report.clips or [None] * len(report.score.per_utterance)
-    return [_row(one, clip) for one, clip in zip(report.score.per_utterance, clips, strict=True)]
+    for one, clip in zip(report.score.per_utterance, clips, strict=True):
+        yield _row(one, clip)
 
 
 def _row(one: UtteranceScore, clip: Clip | None) -> list[object]:
