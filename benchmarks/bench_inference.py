@@ -9,7 +9,8 @@ embedded on a CPU. Adapters are random too, each with 154 tokens, and all rows o
 Ours and stock get the same audio, in main memory, and give the best token of every frame, in main memory.
 Stock is Wav2Vec2ForCTC with sdpa, in bfloat16 on a GPU and float32 on a CPU, without a mask, since no row is
 padded. Its tokenizer is not switched, which would take it longer. A figure is the median of several rounds,
-ours and stock in turn. It does not know how anything is computed.
+ours and stock in turn; on a CPU, seconds are the
+processor's, of all threads together. It does not know how anything is computed.
 """
 
 from __future__ import annotations
@@ -285,13 +286,22 @@ def memory_of_all(bank: Bank, codes: Sequence[str], count: int) -> tuple[float, 
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that something takes, the device's work included."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    """Return the seconds that something takes: with a GPU those of the clock, else the processor's."""
+    if not torch.cuda.is_available():
+        began_s = time.process_time()
+        work()
+        return time.process_time() - began_s
+    torch.cuda.synchronize()
     began_s = time.perf_counter()
     work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    torch.cuda.synchronize()
+    return time.perf_counter() - began_s
+
+
+def ran(words: list[str]) -> float:
+    """Return the seconds of the clock that a process of its own takes."""
+    began_s = time.perf_counter()
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began_s
 
 
@@ -308,13 +318,7 @@ def cold_starts(rounds: int) -> dict[str, float]:
     }
     check = "import sys, mms_adapt.cli; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)
-    return {
-        name: statistics.median(
-            timed(lambda words=words: subprocess.run(words, check=True, stdout=subprocess.DEVNULL))
-            for _ in range(rounds)
-        )
-        for name, words in statements.items()
-    }
+    return {name: statistics.median(ran(words) for _ in range(rounds)) for name, words in statements.items()}
 
 
 def show(found: Figures, batch: int, seconds: float, cold: dict[str, float]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, pad
+from torch.nn.functional import layer_norm
 
 from mms_adapt.adapters import OUTPUT, Weights
 from mms_adapt.errors import AdapterMismatchError, OptionError
@@ -115,8 +115,8 @@ def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, lay
         layer_count: Layers of the encoder.
 
     Returns:
-        Down `(layers, hidden, size + 8)`, its bias `(layers, 1, size + 8)`, and up with its bias
-        `(layers, size + 8, hidden)`; what is added to the size is zero but for one channel.
+        Down `(layers, size + 8, hidden)`, its bias `(layers, 1, size + 8)`, and up with its bias
+        `(layers, hidden, size + 8)`; what is added to the size is zero but for one channel.
 
     Raises:
         AdapterMismatchError: If tensors are missing, have no place or another shape, or a layer that is to
@@ -157,16 +157,18 @@ def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, lay
     inner = torch.zeros(layer_count, 1, narrow + _ONE)
     inner[:, 0, :narrow] = down_bias + (down @ shift[..., None])[..., 0]
     inner[:, 0, narrow] = 1.0
-    inward = pad((down * gain[:, None]).transpose(1, 2), (0, _ONE))
-    outward = torch.cat([up.transpose(1, 2), up_bias[:, None]], dim=1)
-    return Weights((inward, inner, pad(outward, (0, 0, 0, _ONE - 1))), first)
+    inward = torch.zeros(layer_count, narrow + _ONE, wide)
+    torch.mul(down, gain[:, None], out=inward[:, :narrow])
+    outward = torch.zeros(layer_count, wide, narrow + _ONE)
+    outward[:, :, :narrow], outward[:, :, narrow] = up, up_bias
+    return Weights((inward, inner, outward), first)
 
 
 def mix(parts: Sequence[tuple[float, Weights]]) -> Weights:
     """Return the weighted sum of adapters' outputs as one adapter with their channels side by side."""
     downs, biases, ups = zip(*(one.tensors for _, one in parts), strict=True)
     scaled = [up * factor for (factor, _), up in zip(parts, ups, strict=True)]
-    tensors = torch.cat(downs, dim=2), torch.cat(biases, dim=2), torch.cat(scaled, dim=1)
+    tensors = torch.cat(downs, dim=1), torch.cat(biases, dim=2), torch.cat(scaled, dim=2)
     return Weights(tensors, min(one.first_layer for _, one in parts))
 
 
@@ -196,8 +198,8 @@ class AttentionStack:
         with torch.autocast(found.device.type, enabled=False):
             found = found.to(down.dtype)
             normed = layer_norm(found, found.shape[-1:])
-            narrow = torch.baddbmm(bias, normed, down).relu_()  # `(batch, frames, size + 8)`
-            return torch.baddbmm(found, narrow, up)
+            narrow = torch.baddbmm(bias, normed, down.transpose(1, 2)).relu_()  # `(batch, frames, size + 8)`
+            return torch.baddbmm(found, narrow, up.transpose(1, 2))
 
 
 def stack(adapters: Sequence[Weights]) -> AttentionStack:
