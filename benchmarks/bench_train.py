@@ -1,7 +1,8 @@
 """Training on one machine: the public recipe beside this package, in parts that are run by name.
 
     python benchmarks/bench_train.py --parts recipe all top12        (or --list)
-    python benchmarks/bench_train.py --shape tiny --device cpu       (every part, in a minute, to test it)
+    python benchmarks/bench_train.py --shape embedded --device cpu --parts recipe all
+    python benchmarks/bench_train.py --shape tiny --device cpu       (every part, to test it)
 
 Weights are random, of MMS-1B's shape, since speed and memory do not depend on them. Every part is a process
 of its own, prints one line of JSON a measurement, which also goes to `--out`, and takes less than four
@@ -47,7 +48,12 @@ COMMON: Record = {
     "mask_time_prob": 0.05, "ctc_loss_reduction": "mean", "pad_token_id": 0,
 }  # fmt: skip
 # seconds of speech: a large batch, the recipe's clip and batch, a clip of ours, and languages
-SIZES = {"mms-1b": (640.0, 5.0, 160.0, 10.0, 64), "tiny": (12.0, 1.0, 4.0, 1.0, 3)}
+SIZES = {
+    "mms-1b": (640.0, 5.0, 160.0, 10.0, 64),
+    "tiny": (12.0, 1.0, 4.0, 1.0, 3),
+    "embedded": (16.0, 4.0, 16.0, 4.0, 4),
+}
+EMBEDDED = Path(__file__).parents[1] / "mms_adapt" / "embedded" / "config.json"
 LETTERS = "abcdefghijklmnopqrstuvwxyz'"
 
 
@@ -62,7 +68,7 @@ def main() -> int:
         metavar="PART",
     )
     parser.add_argument("--list", action="store_true", help="name the parts and stop")
-    parser.add_argument("--shape", choices=SHAPES, default="mms-1b")
+    parser.add_argument("--shape", choices=SIZES, default="mms-1b")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seconds", type=float, default=12.0, help="how long each speed is measured")
     parser.add_argument("--hours", type=float, default=4.0, help="speech of e2e")
@@ -124,6 +130,8 @@ def inside(options: argparse.Namespace) -> None:
 
 def settings(options: argparse.Namespace) -> Record:
     """Return the model's settings."""
+    if options.shape == "embedded":
+        return {**json.loads(EMBEDDED.read_text(encoding="utf-8")), **COMMON, "vocab_size": 40}
     return {**COMMON, **SHAPES[options.shape]}
 
 

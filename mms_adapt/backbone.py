@@ -95,7 +95,7 @@ class Backbone:
 
     def compile(self) -> None:
         """Compile the layers, each as a whole; the first steps take longer."""
-        self._compute = torch.compile(layers.compute, dynamic=True)
+        self._compute = layers.compiled()
 
     def bare(self) -> None:
         """Take out whatever was put in since loading; adapters and head are those of the checkpoint again."""

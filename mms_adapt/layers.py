@@ -22,6 +22,10 @@ from torch.utils.checkpoint import checkpoint
 
 Weights = tuple[Tensor, ...]
 Core = Callable[..., Tensor]
+_MMS_KIND = {  # by name, since both stand above this module
+    "mms_adapt.adapters.attention.AttentionAdapter",
+    "transformers.models.wav2vec2.modeling_wav2vec2.Wav2Vec2AttnAdapterLayer",
+}
 _MATRICES = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
@@ -160,16 +164,31 @@ def compute(
     return hidden + functional.linear(narrow, second, second_bias)
 
 
+def compiled(**options: Any) -> Core:
+    """Return `compute` compiled, for any number of rows and frames; everything else is fixed.
+
+    Args:
+        options: Further ones of `torch.compile`.
+    """
+    core: Core = torch.compile(compute, **options)
+
+    def call(hidden: Tensor, attention: Tensor | None, *rest: Any) -> Tensor:
+        torch._dynamo.maybe_mark_dynamic(hidden, (0, 1))
+        if attention is not None:
+            torch._dynamo.maybe_mark_dynamic(attention, (0, 2, 3))
+        return core(hidden, attention, *rest)
+
+    return call
+
+
 def _inside(adapter: Any) -> Weights | None:
     """Return the weights of an adapter of MMS's kind as `compute` takes them; None for another kind."""
     if hasattr(adapter, "gathered"):
         return tuple(adapter.gathered())
-    children = dict(adapter.named_children())
-    if children.keys() - {"act_fn"} != {"norm", "linear_1", "linear_2"}:
+    kind = type(adapter)
+    if f"{kind.__module__}.{kind.__name__}" not in _MMS_KIND or "forward" in vars(adapter):
         return None
-    parts = [children[name] for name in ("norm", "linear_1", "linear_2")]
-    if type(parts[0]) is not nn.LayerNorm or any(type(one) is not nn.Linear for one in parts[1:]):
-        return None
+    parts = (adapter.norm, adapter.linear_1, adapter.linear_2)
     return tuple(tensor for one in parts for tensor in (one.weight, one.bias))
 
 

@@ -55,10 +55,12 @@ class _Lane:
 
     @property
     def limits(self) -> schedule.Limits:
+        """When it ends at the latest."""
         return schedule.Limits(self.task.config.epochs, self.task.config.steps)
 
     @property
     def share(self) -> float:
+        """The share that is done."""
         epochs = self.course.epoch + self.course.position / len(self.plan)
         return self.limits.share(epochs=epochs, steps=self.course.step, seconds_s=0.0)
 

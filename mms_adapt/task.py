@@ -162,13 +162,7 @@ def set_up(
     heard = evenly(data.utterances("dev"), config.dev_minutes)
     below = lowest(begun.parameters, backbone.layer_count) if config.from_hidden else None
     cache = _filled(data, config, backbone, below, heard, utterances, progress)
-    selection = select(utterances, data.vocab, cache.frames, speeds=config.speed_factors)
-    if not selection.examples:
-        named = ", ".join([*selection.impossible, *selection.empty][:5]) or "none at all"
-        raise TrainingError(
-            f"{data.folder}: no utterance of the training set can be learnt from ({len(utterances)} there, "
-            f"{len(selection.impossible)} with fewer frames than labels: {named}); look at their spans"
-        )
+    selection = _selected(utterances, data, cache, config)
     batches = Batches(
         selection.examples,
         cache.features,
@@ -194,6 +188,24 @@ def set_up(
         team or Team(),
         below,
     )
+
+
+def _selected(
+    utterances: "Sequence[Utterance]", data: "Prepared", cache: FeatureCache, config: TrainConfig
+) -> Selection:
+    """Sort out what can be learnt from.
+
+    Raises:
+        TrainingError: If there is nothing.
+    """
+    selection = select(utterances, data.vocab, cache.frames, speeds=config.speed_factors)
+    if not selection.examples:
+        named = ", ".join([*selection.impossible, *selection.empty][:5]) or "none at all"
+        raise TrainingError(
+            f"{data.folder}: no utterance of the training set can be learnt from ({len(utterances)} there, "
+            f"{len(selection.impossible)} with fewer frames than labels: {named}); look at their spans"
+        )
+    return selection
 
 
 def lowest(parameters: Mapping[str, nn.Parameter], layer_count: int) -> int:

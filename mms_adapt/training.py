@@ -129,6 +129,7 @@ def train(
                     _save(task, folder, course, best)
                     saved_s = time.monotonic()
                 if stop:
+                    team.wait()  # for the checkpoint
                     raise KeyboardInterrupt
             else:
                 course = replace(course, epoch=course.epoch + 1, position=0)

@@ -1,6 +1,7 @@
 """Frozen layers: equal to stock, left to stock where a part is not frozen, computed again, compiled."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -151,10 +152,37 @@ def test_half_precision_matrices_come_close(folder: Path) -> None:
 def test_layers_are_whole_graphs(base: Backbone) -> None:
     """What compiling needs: no break of the graph, and the same numbers."""
     plain = learnt(base)
-    base._compute = torch.compile(layers.compute, backend="aot_eager", fullgraph=True, dynamic=True)
+    base._compute = layers.compiled(backend="aot_eager", fullgraph=True)
     torch._dynamo.utils.counters.clear()
     compiled = learnt(base)
     # one for hidden states that need no gradient yet, one for all others: layers share what was compiled
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2
+    waves = tiny.padded(tiny.speech("ab"), tiny.speech("dab cabd", 1))
+    base.encode(base.cnn(waves.waveforms, waves.sample_counts), waves.frame_counts)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2, "another batch is compiled anew"
     torch._dynamo.reset()
     assert tiny.close(compiled[0], plain[0]) and alike(compiled[1], plain[1])
+
+
+def test_an_adapter_of_another_kind_is_asked_itself(base: Backbone) -> None:
+    class Other(torch.nn.Module):
+        """The same parts, used otherwise."""
+
+        def __init__(self, like: torch.nn.Module) -> None:
+            super().__init__()
+            self.norm, self.linear_1, self.linear_2 = like.norm, like.linear_1, like.linear_2
+
+        def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+            return self.linear_2(torch.tanh(self.linear_1(self.norm(hidden))))
+
+    features, counts = batch(base)
+    before = base.encode(features, counts)
+    inside = [layers._inside(layer.adapter_layer) for layer in base.model.wav2vec2.encoder.layers]
+    assert all(one is not None and len(one) == 6 for one in inside)
+    for layer in base.model.wav2vec2.encoder.layers:
+        layer.adapter_layer = Other(layer.adapter_layer)
+        assert layers._inside(layer.adapter_layer) is None
+    found = base.encode(features, counts)
+    assert not torch.allclose(found, before, atol=1e-3)
+    base._frozen = [SimpleNamespace(serves=lambda: False) for _ in base._frozen]  # type: ignore[misc]
+    assert tiny.close(found.detach(), base.encode(features, counts).detach())

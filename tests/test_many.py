@@ -73,11 +73,19 @@ def shared(datas: list[Prepared], config: TrainConfig) -> tuple[list[Task], Stac
     return tasks, Stack(one, [task.trained for task in tasks])
 
 
-@pytest.mark.parametrize("most_frames", [10_000, 150])
+@pytest.mark.parametrize(
+    ("most_frames", "changes"),
+    [
+        (10_000, {}),
+        (150, {}),
+        (150, {"checkpointing": True}),
+        (10_000, {"adapter_layers": 1, "from_hidden": True}),
+    ],
+)
 def test_the_same_batches_give_the_same_gradients(
-    datas: list[Prepared], config: TrainConfig, most_frames: int
+    datas: list[Prepared], config: TrainConfig, most_frames: int, changes: dict[str, Any]
 ) -> None:
-    chosen = replace(config, max_gradient_norm=1e6)
+    chosen = replace(config, max_gradient_norm=1e6, **changes)
     tasks, stack = shared(datas, chosen)
     batches = {place: one.batches.load(one.batches.plan(0)[0]) for place, one in enumerate(tasks)}
     losses = gradients(stack, tasks, batches, Room(most_frames))
@@ -88,7 +96,9 @@ def test_the_same_batches_give_the_same_gradients(
         outcome = step.learn(alone, batch, 0.0, first=True)
         assert float(outcome.loss) == pytest.approx(float(losses[place]), abs=1e-5)
         found = stack.gradients(place)
-        assert found.keys() == alone.trained.keys() and len(found) == 20
+        assert found.keys() == alone.trained.keys() and len(found) == (
+            8 if changes.get("from_hidden") else 20
+        )
         for name, one in alone.trained.items():
             assert one.grad is not None and float(one.grad.norm()) > 0
             assert float((found[name] - one.grad).norm()) < 1e-5 * max(1.0, float(one.grad.norm())), name
