@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 Progress = Callable[..., None]
+QUANTISE = ("none", "int8")
 _CERTAIN, _IMPOSSIBLE = 0.0, -100.0  # log-probabilities of the blank and of all else where nothing sounds
 
 
@@ -45,6 +46,7 @@ class TranscribeOptions:
         batch_seconds: Seconds of audio in a forward pass, padding included; bounds the memory.
         window_s: Recordings longer than this go through in windows of this length.
         overlap_s: Seconds that a window hears again of the one before it.
+        quantise: "none", or "int8": 8-bit integers in the encoder on a CPU, quicker and a little less exact.
     """
 
     device: str = "auto"
@@ -53,6 +55,7 @@ class TranscribeOptions:
     batch_seconds: float = 120.0
     window_s: float = 30.0
     overlap_s: float = 4.0
+    quantise: str = "none"
 
     def __post_init__(self) -> None:
         wrong = []
@@ -62,6 +65,8 @@ class TranscribeOptions:
             wrong.append(f"window_s={self.window_s}: give 1 to 600 seconds")
         if not 0 < self.overlap_s < self.window_s / 2:
             wrong.append(f"overlap_s={self.overlap_s}: give more than 0 and less than half of window_s")
+        if self.quantise not in QUANTISE:
+            wrong.append(f"quantise={self.quantise!r}: give {' or '.join(QUANTISE)}")
         if wrong:
             raise OptionError("; ".join(wrong))
 
@@ -151,6 +156,8 @@ class Transcriber:
         if name == "auto":
             name, own = passport.decoder_of(adapter.path or Path(), adapter.passport)
         self.decoder_name, self.decoder_options = name, {**own, **(options.decoder_options or {})}
+        if options.decoder == "auto" and name == "greedy" and self.decoder_options.get("hot_words"):
+            self.decoder_name = name = "beam"  # greedy knows no words
         build = plugins.load("decoders", name).build
         self.decoder: Decoder = build(adapter.vocab, **self.decoder_options)
         self.batch_samples = int(options.batch_seconds * SAMPLE_RATE_HZ)
@@ -174,6 +181,10 @@ class Transcriber:
         folder = AdapterFolder.load(Path(adapter))
         base = backbone_module.load(backbone or folder.backbone_name, device=chosen.device)
         folder.attach(base)
+        if chosen.quantise == "int8":
+            from mms_adapt import quantise
+
+            quantise.encoder(base.model)
         return cls(base, folder, chosen)
 
     def recordings(

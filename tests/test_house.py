@@ -37,7 +37,7 @@ STOREYS = [
     {"corpora", "quality", "findings", "splits", "scoring", "decoders"},
     {"prepared", "reports", "metrics", "writers"},
     {"prepare", "inspection", "compare"},
-    {"encoder", "pretrained"},
+    {"encoder", "pretrained", "quantise"},
     {"backbone"},
     {"adapters", "batches", "cache", "passport", "augment", "recipe", "schedule"},
     {"checkpoint", "resume", "bank"},
