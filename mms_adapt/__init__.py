@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mms_adapt.prepared import Prepared
     from mms_adapt.scoring import Score
     from mms_adapt.training import TrainConfig, train
-    from mms_adapt.transcribe import transcribe
+    from mms_adapt.transcribe import transcribe, transcribe_stream
     from mms_adapt.withdrawal import withdraw
 
 _HOMES = {
@@ -51,6 +51,7 @@ _HOMES = {
     "prepare": "mms_adapt.prepare",
     "train": "mms_adapt.training",
     "transcribe": "mms_adapt.transcribe",
+    "transcribe_stream": "mms_adapt.transcribe",
     "withdraw": "mms_adapt.withdrawal",
 }
 
@@ -69,6 +70,7 @@ __all__ = [
     "prepare",
     "train",
     "transcribe",
+    "transcribe_stream",
     "withdraw",
 ]
 

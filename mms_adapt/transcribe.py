@@ -9,7 +9,7 @@ asked: normalised silence is loud noise to it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from mms_adapt import backbone as backbone_module
-from mms_adapt import passport, plugins, windows
+from mms_adapt import longform, passport, plugins, windows
 from mms_adapt import registry as registry_module
 from mms_adapt.audio import FRAME_STRIDE, SAMPLE_RATE_HZ, frame_count
 from mms_adapt.backbone import Backbone
@@ -25,50 +25,13 @@ from mms_adapt.checkpoint import AdapterFolder
 from mms_adapt.decoders import Decoder, Hypothesis, join
 from mms_adapt.errors import AdapterMismatchError, BackboneError, OptionError
 from mms_adapt.recordings import Recording, Source, Waveform, is_silent, open_recording
+from mms_adapt.transcribe_options import TranscribeOptions
 
 if TYPE_CHECKING:
     import torch
 
 Progress = Callable[..., None]
-QUANTISE = ("none", "int8")
-_CERTAIN, _IMPOSSIBLE = 0.0, -100.0  # log-probabilities of the blank and of all else where nothing sounds
-
-
-@dataclass(frozen=True, slots=True)
-class TranscribeOptions:
-    """How recordings go through the model.
-
-    Attributes:
-        device: "auto", "cpu", "cuda" or "cuda:1".
-        decoder: A module of `mms_adapt.decoders`, or a dotted name of your own; "auto" is the adapter's own
-            choice, which is greedy where it was not tuned.
-        decoder_options: What its `build` takes; with "auto", what differs from the adapter's own.
-        batch_seconds: Seconds of audio in a forward pass, padding included; bounds the memory.
-        window_s: Recordings longer than this go through in windows of this length.
-        overlap_s: Seconds that a window hears again of the one before it.
-        quantise: "none", or "int8": 8-bit integers in the encoder on a CPU, quicker and a little less exact.
-    """
-
-    device: str = "auto"
-    decoder: str = "auto"
-    decoder_options: Mapping[str, Any] | None = None
-    batch_seconds: float = 120.0
-    window_s: float = 30.0
-    overlap_s: float = 4.0
-    quantise: str = "none"
-
-    def __post_init__(self) -> None:
-        wrong = []
-        if not self.batch_seconds > 0:
-            wrong.append(f"batch_seconds={self.batch_seconds}: give more than 0")
-        if not 1 <= self.window_s <= 600:
-            wrong.append(f"window_s={self.window_s}: give 1 to 600 seconds")
-        if not 0 < self.overlap_s < self.window_s / 2:
-            wrong.append(f"overlap_s={self.overlap_s}: give more than 0 and less than half of window_s")
-        if self.quantise not in QUANTISE:
-            wrong.append(f"quantise={self.quantise!r}: give {' or '.join(QUANTISE)}")
-        if wrong:
-            raise OptionError("; ".join(wrong))
+__all__ = ["TranscribeOptions", "Transcriber", "transcribe", "transcribe_stream"]
 
 
 @overload
@@ -103,7 +66,7 @@ def transcribe(
         adapter: An adapter folder, instead of language and registry.
         backbone: Name or folder of the backbone; that of the adapter's passport where not given.
         sample_rate_hz: Sample rate of arrays; files know their own.
-        progress: Called with ("transcribe", done, total) after every batch.
+        progress: Called with ("transcribe", done, total) after every batch; of one long one, in seconds.
         options: Fields of `TranscribeOptions`, such as `device`, `decoder`, `batch_seconds`.
 
     Returns:
@@ -117,6 +80,42 @@ def transcribe(
     """
     several = isinstance(audio, list | tuple)
     recordings: list[Recording] = list(audio) if several else [audio]  # type: ignore[arg-type,list-item]
+    transcriber = _loaded(target_lang, registry, adapter, backbone, options)
+    found = transcriber.recordings(recordings, sample_rate_hz=sample_rate_hz, progress=progress)
+    return found if several else found[0]
+
+
+def transcribe_stream(
+    audio: Recording,
+    *,
+    target_lang: str | None = None,
+    registry: str | PathLike[str] = "adapters",
+    adapter: str | PathLike[str] | None = None,
+    backbone: str | None = None,
+    sample_rate_hz: int = SAMPLE_RATE_HZ,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Iterator[Hypothesis]:
+    """Write what is said in a long recording, piece by piece while it is heard.
+
+    The arguments and errors are those of `transcribe`, with one recording.
+
+    Yields:
+        A hypothesis for about every minute of audio, its times counted from the recording's start. Their
+        texts, but empty ones, joined by spaces, are the text that `transcribe` gives.
+    """
+    transcriber = _loaded(target_lang, registry, adapter, backbone, options)
+    yield from transcriber.stream(audio, sample_rate_hz=sample_rate_hz, progress=progress)
+
+
+def _loaded(
+    target_lang: str | None,
+    registry: str | PathLike[str],
+    adapter: str | PathLike[str] | None,
+    backbone: str | None,
+    options: Mapping[str, Any],
+) -> "Transcriber":
+    """Open the adapter that is asked for, with checked options."""
     known = set(TranscribeOptions.__dataclass_fields__)
     if options.keys() - known:
         raise OptionError(
@@ -127,9 +126,7 @@ def transcribe(
         if target_lang is None:
             raise OptionError("which adapter? Give target_lang (with registry), or adapter")
         adapter = registry_module.find(registry, target_lang)
-    transcriber = Transcriber.load(adapter, backbone=backbone, options=chosen)
-    found = transcriber.recordings(recordings, sample_rate_hz=sample_rate_hz, progress=progress)
-    return found if several else found[0]
+    return Transcriber.load(adapter, backbone=backbone, options=chosen)
 
 
 class Transcriber:
@@ -161,7 +158,7 @@ class Transcriber:
         build = plugins.load("decoders", name).build
         self.decoder: Decoder = build(adapter.vocab, **self.decoder_options)
         self.batch_samples = int(options.batch_seconds * SAMPLE_RATE_HZ)
-        self.window_samples = int(options.window_s * SAMPLE_RATE_HZ)
+        self.window_samples = int(options.longest_s * SAMPLE_RATE_HZ)
 
     @classmethod
     def load(
@@ -208,7 +205,8 @@ class Transcriber:
             if progress:
                 progress("transcribe", done, len(sources))
         for place in sorted(set(range(len(sources))) - set(short)):
-            found[place] = self._long(sources[place], progress if len(sources) == 1 else None)
+            parts = self._parts(sources[place], progress if len(sources) == 1 else None)
+            found[place] = self._signed(join(parts))
             done += 1
             if progress and len(sources) > 1:
                 progress("transcribe", done, len(sources))
@@ -245,7 +243,7 @@ class Transcriber:
         Returns:
             Emissions `(frames, vocab)` each, in the order given; sure of the blank where nothing sounds.
         """
-        found = [self._silence(frame_count(len(one))) for one in waveforms]
+        found = [longform.silence(frame_count(len(one)), self.vocab) for one in waveforms]
         for places, emissions, counts in self._sounding(waveforms):
             for place, row, count in zip(places, emissions.float().cpu().numpy(), counts, strict=True):
                 found[place] = row[:count]
@@ -297,41 +295,39 @@ class Transcriber:
                 )
         return emissions, frame_counts
 
-    def _long(self, source: Source, progress: Progress | None) -> Hypothesis:
-        """Transcribe a recording window by window, in flat memory."""
-        blank_id, delimiter_id = self.vocab.blank_id, self.vocab.delimiter_id
-        stitched = windows.stitch(self._windows(source, progress), blank_id)
+    def stream(
+        self, recording: Recording, *, sample_rate_hz: int = SAMPLE_RATE_HZ, progress: Progress | None = None
+    ) -> Iterator[Hypothesis]:
+        """Transcribe a recording of any length piece by piece, as it is heard, in flat memory.
+
+        Yields:
+            A hypothesis for about every minute, its times counted from the recording's start; together they
+            are what `recordings` gives.
+        """
+        source = open_recording(recording, sample_rate_hz)
+        if source.sample_count <= self.window_samples:
+            yield self.recordings([recording], sample_rate_hz=sample_rate_hz, progress=progress)[0]
+            return
+        for part in self._parts(source, progress):
+            yield replace(self._signed(join([part])), recording=source.name, duration_s=part[1].duration_s)
+
+    def _parts(self, source: Source, progress: Progress | None) -> Iterator[tuple[float, Hypothesis]]:
+        """Yield where each piece of a long recording starts, in seconds, and its hypothesis."""
+        chosen, vocab = self.options, self.vocab
+        common: dict[str, Any] = {"batch_seconds": chosen.batch_seconds, "progress": progress}
+        if chosen.cut == "overlap":
+            heard = longform.overlapping(
+                source, self.emissions, vocab, window_s=chosen.longest_s, overlap_s=chosen.overlap_s, **common
+            )
+        else:
+            heard = longform.at_pauses(
+                source, self.emissions, vocab,
+                longest_s=chosen.longest_s, usual_s=chosen.usual_s, **common,
+            )  # fmt: skip
         frame_s = FRAME_STRIDE / SAMPLE_RATE_HZ
-        parts = (
-            (first * frame_s, self.decoder.decode(piece[None], [len(piece)])[0])
-            for first, piece in windows.at_word_ends(stitched, blank_id, delimiter_id)
-        )
-        return self._signed(join(parts))
-
-    def _windows(self, source: Source, progress: Progress | None) -> Iterator[tuple[int, windows.Emissions]]:
-        """Return first frame and emissions `(frames, vocab)` of every window in order."""
-        cuts = list(windows.cut(source.sample_count, self.options.window_s, self.options.overlap_s))
-        at_once = max(1, self.batch_samples // self.window_samples)
-        for start in range(0, len(cuts), at_once):
-            group = cuts[start : start + at_once]
-            waveforms = [source.read(one.start, one.stop) for one in group]
-            sounding = [place for place, one in enumerate(waveforms) if not is_silent(one)]
-            heard: dict[int, windows.Emissions] = {}
-            if sounding:
-                emissions, counts = self._emissions([waveforms[place] for place in sounding])
-                rows = emissions.float().cpu().numpy()
-                heard = {place: row[:count] for place, row, count in zip(sounding, rows, counts, strict=True)}
-            for place, one in enumerate(group):
-                quiet = frame_count(one.stop - one.start)
-                yield one.first_frame, heard[place] if place in heard else self._silence(quiet)
-            if progress:
-                progress("transcribe", min(start + at_once, len(cuts)), len(cuts))
-
-    def _silence(self, frames: int) -> windows.Emissions:
-        """Return emissions `(frames, vocab)` that are sure of the blank."""
-        emissions = np.full((frames, len(self.vocab.tokens)), _IMPOSSIBLE, np.float32)
-        emissions[:, self.vocab.blank_id] = _CERTAIN
-        return emissions
+        for first, piece in windows.at_word_ends(heard, vocab.blank_id, vocab.delimiter_id):
+            found = self.decoder.decode(piece[None], [len(piece)])[0]
+            yield first * frame_s, replace(found, duration_s=len(piece) * frame_s)
 
 
 def _batches(sample_counts: Sequence[int], batch_samples: int) -> Iterator[list[int]]:

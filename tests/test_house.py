@@ -31,12 +31,12 @@ STOREYS = [
         "tiers",
     }
     | {"orthography", "uncertainty", "edits", "disjoint"},
-    {"manifest", "vocab", "windows", "recordings", "archives", "power_law", "measure", "eaf_tier"}
+    {"manifest", "vocab", "windows", "pauses", "recordings", "archives", "power_law", "measure", "eaf_tier"}
     | {"ngram"},
     {"ledger", "align", "ties", "marks", "breakdown"},
     {"corpora", "quality", "findings", "splits", "scoring", "decoders"},
-    {"prepared", "reports", "metrics", "writers"},
-    {"prepare", "inspection", "compare"},
+    {"prepared", "reports", "metrics", "writers", "longform"},
+    {"prepare", "inspection", "compare", "transcribe_options"},
     {"encoder", "pretrained", "quantise"},
     {"backbone"},
     {"adapters", "batches", "cache", "passport", "augment", "recipe", "schedule"},
@@ -60,6 +60,7 @@ WITHOUT_TORCH = {
     *("eaf eaf_tier praat media tiers measure findings inspection".split()),
     *("errors language text plugins containers audio manifest orthography vocab corpora archives".split()),
     *("quality splits ties marks uncertainty edits disjoint windows recordings __init__ __main__".split()),
+    *("pauses longform transcribe_options".split()),
     *("scoring breakdown compare writers reports ledger prepare prepared withdrawal".split()),
     *("journal ngram align decoders registry terminal terminal_findings".split()),
     *("cli cli_options cli_data cli_language_model cli_scores".split()),
@@ -182,6 +183,7 @@ def test_public_names_are_pinned() -> None:
         "prepare",
         "train",
         "transcribe",
+        "transcribe_stream",
         "withdraw",
     ]
     assert set(mms_adapt.__all__) <= set(dir(mms_adapt))
