@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 _FRAME_HZ = SAMPLE_RATE_HZ // FRAME_STRIDE
 _BLOCK = 30 * _FRAME_HZ  # frames whose loudness is compared with each other
 _QUIET, _RANGE = 0.35, 2.0  # share of a block's range that counts as quiet; a range below 9 dB has no pauses
-_FAR, _NEAR = 5.8, 2.8  # 25 dB below speech nothing is said; what is 12 dB below is not heard alone
+_NEAR = 2.8  # a stretch without a frame within 12 dB of the loudest is not heard alone
 _MARGIN = 8  # quiet frames that are heard before and behind a stretch
 _CLICK = 4  # a stretch with no more sounding frames holds no word
 _LULL = 15  # frames: a pause to cut at is looked for at this width
@@ -130,7 +130,7 @@ class _Ahead:
         levels = _levels(samples)
         low, high = np.percentile(levels, (5, 90))
         wide = high - low >= _RANGE
-        sounds = levels >= (max(low + _QUIET * (high - low), high - _FAR) if wide else -np.inf)
+        sounds = levels >= (low + _QUIET * (high - low) if wide else -np.inf)
         gone = max(0, start - self._first)
         self._levels = np.concatenate([self._levels[gone:], levels])
         self._sounds = np.concatenate([self._sounds[gone:], sounds])
