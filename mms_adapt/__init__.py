@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mms_adapt.selection import select
     from mms_adapt.serving.edition import Blend
     from mms_adapt.training import TrainConfig, train
-    from mms_adapt.transcribe import transcribe
+    from mms_adapt.transcribe import transcribe, transcribe_stream
     from mms_adapt.withdrawal import withdraw
 
 _HOMES = {
@@ -57,6 +57,7 @@ _HOMES = {
     "select": "mms_adapt.selection",
     "train": "mms_adapt.training",
     "transcribe": "mms_adapt.transcribe",
+    "transcribe_stream": "mms_adapt.transcribe",
     "withdraw": "mms_adapt.withdrawal",
 }
 
@@ -78,6 +79,7 @@ __all__ = [
     "select",
     "train",
     "transcribe",
+    "transcribe_stream",
     "withdraw",
 ]
 

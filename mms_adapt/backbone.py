@@ -1,7 +1,7 @@
 """The pre-trained model: loaded, checked, frozen, and asked for features, hidden states and logits.
 
-In: a name, then audio. Out: a `Backbone`. It is the only module that knows transformers' model classes. It
-does not know languages, adapters' files or training.
+In: a name, then audio. Out: a `Backbone`. It
+does not know transformers' classes, languages, adapters' files or training.
 
 Frozen means frozen: nothing of it requires a gradient, the convolutions are never in a graph, and since a
 graph begins at the lowest trained adapter, what lies below it keeps nothing for a backward pass.
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mms_adapt import encoder_layer, layers, pretrained
+from mms_adapt import encoder_layer, layers, pretrained, quantise, stock
 from mms_adapt.audio import FRAME_STRIDE, RECEPTIVE_FIELD, frame_count
 from mms_adapt.encoder import Convolutions, PositionalConvolution, normalised
 from mms_adapt.errors import BackboneError, OptionError
@@ -90,12 +90,22 @@ class Backbone:
         self._convolutions = Convolutions(extractor.conv_layers, RECEPTIVE_FIELD, FRAME_STRIDE)
         self._positions = PositionalConvolution(self._encoder.pos_conv_embed)
         self.checkpointing = False
-        self._frozen = [FrozenLayer(layer) for layer in self._encoder.layers]
+        self._frozen: list[FrozenLayer | None] = [FrozenLayer(layer) for layer in self._encoder.layers]
         self._compute: layers.Core = layers.compute
 
     def compile(self) -> None:
         """Compile the layers, each as a whole; the first steps take longer."""
         self._compute = layers.compiled()
+
+    def quantise(self) -> None:
+        """Round the encoder's large matrices to 8-bit integers, for good, before adapters are put in.
+
+        Raises:
+            OptionError: If the model is not on a CPU in float32, or still learns.
+        """
+        quantise.encoder(self.model)
+        self._frozen = [None] * self.layer_count  # they hold the matrices
+        self._as_loaded = [(module, dict(module._modules)) for module in self.model.modules()]
 
     def bare(self) -> None:
         """Take out whatever was put in since loading; adapters and head are those of the checkpoint again."""
@@ -255,7 +265,7 @@ class Backbone:
         attention = self._seen(hidden, frame_counts)
         for layer, frozen in list(zip(self._encoder.layers, self._frozen, strict=True))[first:last]:
             keep = not (self.checkpointing and torch.is_grad_enabled())
-            if frozen.serves():
+            if frozen is not None and frozen.serves():
                 with torch.autocast(self.device.type, enabled=False):
                     if keep:
                         hidden = frozen(hidden, attention, self._compute)
@@ -297,7 +307,7 @@ def load(name: str | PathLike[str], *, device: str = "auto", dtype: torch.dtype 
         dtype = torch.bfloat16 if half else torch.float32
     tensors = dict(source.tensors())
     fingerprint = pretrained.fingerprint(tensors.items())
-    model = _build(source, tensors, dtype).to(where)
+    model = stock.build(source, tensors, dtype).to(where)
     return Backbone(source, model, fingerprint, where)
 
 
@@ -320,48 +330,3 @@ def choose_device(device: str) -> torch.device:
             f"device={device!r}: torch sees {torch.cuda.device_count()} CUDA devices here; give cpu or auto"
         )
     return found
-
-
-def _build(source: Pretrained, tensors: dict[str, Tensor], dtype: torch.dtype) -> Any:
-    """Return the stock model with these weights, frozen, in evaluation mode."""
-    from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
-
-    config = Wav2Vec2Config.from_dict(dict(source.config))
-    config._attn_implementation = "sdpa"
-    config.mask_time_prob = 0.05 if "wav2vec2.masked_spec_embed" in tensors else 0.0  # makes room for it
-    config.mask_feature_prob = 0.0
-    if "lm_head.weight" in tensors:
-        config.vocab_size = tensors["lm_head.weight"].shape[0]
-    try:
-        with torch.device("meta"):  # no memory, and no random numbers that nobody needs
-            model = Wav2Vec2ForCTC(config)
-        found = model.load_state_dict(
-            {name: one.to(_dtype(name, one, dtype)) for name, one in tensors.items()},
-            strict=False,
-            assign=True,
-        )
-    except (RuntimeError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise BackboneError(
-            f"backbone {source.name}: config.json does not fit the weights: {reason}"
-        ) from error
-    missing = [name for name in found.missing_keys if not pretrained.is_owned(name)]
-    absent = {name for name in found.missing_keys if ".adapter_layer." in name}
-    if absent and any(".adapter_layer." in name for name in tensors):
-        missing += sorted(absent)
-    for what, names in (("missing", missing), ("unexpected", found.unexpected_keys)):
-        if names:
-            raise BackboneError(
-                f"backbone {source.name}: {len(names)} weights are {what}, such as {names[0]}; it is not the "
-                "model that its config.json describes"
-            )
-    for layer in model.wav2vec2.encoder.layers if absent else ():
-        layer.adapter_layer = None
-    if "lm_head.weight" not in tensors or "lm_head.bias" not in tensors:
-        model.lm_head = nn.Linear(config.hidden_size, 1)
-    return model.requires_grad_(False).eval()
-
-
-def _dtype(name: str, tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
-    """Return the type of a weight: that asked for where it is a large matrix, else float32."""
-    return dtype if tensor.ndim == 2 and not pretrained.is_owned(name) else torch.float32

@@ -5,7 +5,7 @@ the adapter that wrote it. There is no active language, so any number of threads
 that is replaced in the registry is read anew; a request in work keeps the edition that it began with.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -22,7 +22,8 @@ from mms_adapt.residents import Residence, Residents
 from mms_adapt.serving import identify as identification
 from mms_adapt.serving.edition import Blend
 from mms_adapt.serving.engine import Engine
-from mms_adapt.transcriber import Progress, TranscribeOptions, by_length
+from mms_adapt.transcribe_options import TranscribeOptions
+from mms_adapt.transcriber import Progress, by_length
 from mms_adapt.voice import Voice
 
 AUTO = "auto"  # the language that is found out
@@ -59,6 +60,8 @@ class Bank:
         if not isinstance(backbone, Backbone):
             name = backbone if backbone is not None else self._backbone_name()
             backbone = backbone_module.load(name, device=self.options.device)
+        if self.options.quantise == "int8":
+            backbone.quantise()
         self.backbone = backbone
         self.engine = Engine(backbone)
         self.residents = Residents(self.registry, self.engine, self.options, device_bytes, host_bytes)
@@ -102,31 +105,19 @@ class Bank:
         ]
         by_blend = {one: self.voice(one) for one in dict.fromkeys(asked)}
         voices = [by_blend[one] for one in asked]
-        found = [voice.empty() for voice in voices]
-        window = int(self.options.window_s * SAMPLE_RATE_HZ)
-        short = [place for place, one in enumerate(sources) if one.sample_count <= window]
-        done = 0
-        for batch in by_length([sources[place].sample_count for place in short], self._batch_samples):
-            places = [short[one] for one in batch]
-            for place, one in self._together(places, sources, voices):
-                found[place] = one
-            done += len(places)
+        found: dict[int, Hypothesis] = {}
+        for heard in self._heard(sources, voices):
+            found |= heard
             if progress:
-                progress("transcribe", done, len(sources))
-        for place in sorted(set(range(len(sources))) - set(short)):
-            whole: Recording = sources[place].name or sources[place].samples  # type: ignore[assignment]
-            found[place] = voices[place].recordings([whole])[0]
-            done += 1
-            if progress:
-                progress("transcribe", done, len(sources))
+                progress("transcribe", len(found), len(sources))
         return [
             replace(
-                one,
+                found[place],
                 recording=source.name,
                 duration_s=source.sample_count / SAMPLE_RATE_HZ,
                 candidates=may_be,
             )
-            for one, source, may_be in zip(found, sources, ranked, strict=True)
+            for place, (source, may_be) in enumerate(zip(sources, ranked, strict=True))
         ]
 
     def identify(
@@ -187,9 +178,21 @@ class Bank:
     def _batch_samples(self) -> int:
         return int(self.options.batch_seconds * SAMPLE_RATE_HZ)
 
+    def _heard(self, sources: Sequence[Source], voices: Sequence[Voice]) -> Iterator[dict[int, Hypothesis]]:
+        """Yield hypotheses by place: short recordings in batches, then long ones each alone."""
+        longest = int(self.options.longest_s * SAMPLE_RATE_HZ)
+        short = [place for place, one in enumerate(sources) if one.sample_count <= longest]
+        for batch in by_length([sources[place].sample_count for place in short], self._batch_samples):
+            places = [short[one] for one in batch]
+            silent = {place: voices[place].empty() for place in places}
+            yield silent | dict(self._together(places, sources, voices))
+        for place in sorted(set(range(len(sources))) - set(short)):
+            whole: Recording = sources[place].name or sources[place].samples  # type: ignore[assignment]
+            yield {place: voices[place].recordings([whole])[0]}
+
     def _together(
         self, places: Sequence[int], sources: Sequence[Source], voices: Sequence[Voice]
-    ) -> Iterable[tuple[int, Hypothesis]]:
+    ) -> Iterator[tuple[int, Hypothesis]]:
         """Transcribe short recordings in one pass, and yield their places and hypotheses."""
         waveforms = {place: sources[place].read(0, sources[place].sample_count) for place in places}
         sounding = [place for place in places if not is_silent(waveforms[place])]

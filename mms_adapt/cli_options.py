@@ -5,6 +5,7 @@ In: nothing. Out: types of options, and those that were given. It does not know 
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -32,6 +33,14 @@ DecoderOptions = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE", help="What the decoder may be told, such as lm=mdw.arpa; repeatable."),
 ]
+HotWord = Annotated[
+    list[str] | None,
+    typer.Option(metavar="WORD[=WEIGHT]", help="A word to be expected, such as a name; repeatable."),
+]
+HotWords = Annotated[
+    Path | None, typer.Option(help="File of such words, one a line, a weight behind it where it is not 3.")
+]
+Quantise = Annotated[str, typer.Option(help="none, or int8: on a CPU quicker, and a little less exact.")]
 Backbone = Annotated[
     str | None, typer.Option(help="embedded, a name such as facebook/mms-1b-all, or a folder.")
 ]
@@ -159,4 +168,32 @@ def weights(words: Iterable[str] | None) -> dict[str, float]:
             found[place] = float(text)
         except ValueError:
             raise OptionError(f"--mix {place}={text!r}: give a number, such as 0.7") from None
+    return found
+
+
+def decoding(
+    words: Iterable[str] | None, hot_word: Iterable[str] | None = None, hot_words: Path | None = None
+) -> dict[str, Any]:
+    """Return options of a decoder, hot words among them.
+
+    Args:
+        words: KEY=VALUE each.
+        hot_word: WORD or WORD=WEIGHT each.
+        hot_words: A file of words.
+
+    Raises:
+        OptionError: If one is written in another way, or comes twice.
+    """
+    from mms_adapt.decoders import _hot_words
+
+    found: dict[str, Any] = dict(decoder_pairs(words))
+    hot = {} if hot_words is None else _hot_words.of(hot_words)
+    for one in hot_word or ():
+        word, equals, weight = one.partition("=")
+        try:
+            hot[word] = float(weight) if equals else _hot_words.WEIGHT
+        except ValueError:
+            raise OptionError(f"--hot-word {one!r}: write WORD or WORD=WEIGHT, such as brazza=4") from None
+    if hot:
+        found["hot_words"] = hot
     return found

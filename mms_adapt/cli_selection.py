@@ -40,7 +40,7 @@ def select(
     from mms_adapt.pauses import CutOptions
     from mms_adapt.selection import SelectOptions
     from mms_adapt.selection import select as run
-    from mms_adapt.transcriber import TranscribeOptions
+    from mms_adapt.transcribe_options import TranscribeOptions
 
     options = SelectOptions(
         strategy=strategy,

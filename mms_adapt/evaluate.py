@@ -27,7 +27,8 @@ from mms_adapt.prepared import Prepared
 from mms_adapt.recordings import Waveform
 from mms_adapt.reports import Clip, Exclusion, Report
 from mms_adapt.scoring import Conditions, Score, score
-from mms_adapt.transcriber import Progress, TranscribeOptions, Transcriber
+from mms_adapt.transcribe_options import TranscribeOptions
+from mms_adapt.transcriber import Progress, Transcriber
 
 _HELD_S = 1200.0  # audio held at a time, so that batches can be made by length: 77 MB
 _PLAYER_BYTES_A_SECOND = 11_000  # of MP3 at 16 kHz and a spectrogram as base64, rather too many

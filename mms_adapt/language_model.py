@@ -19,7 +19,8 @@ from mms_adapt.ngram import NGram
 from mms_adapt.prepared import Prepared
 from mms_adapt.scoring import score
 from mms_adapt.ties import sentence_key
-from mms_adapt.transcriber import TranscribeOptions, Transcriber
+from mms_adapt.transcribe_options import TranscribeOptions
+from mms_adapt.transcriber import Transcriber
 from mms_adapt.vocab import Vocab
 from mms_adapt.windows import Emissions
 

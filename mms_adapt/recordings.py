@@ -4,6 +4,8 @@ In: paths and numpy arrays as a user has them. Out: a `Source` whose `read` give
 knows neither models nor manifests; decoding is `mms_adapt.audio`'s.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -37,14 +39,27 @@ class Source:
 
     def read(self, start: int, stop: int) -> Waveform:
         """Return the samples from start up to stop, `(stop - start,)`."""
+        with self.reading() as read:
+            return read(start, stop)
+
+    @contextmanager
+    def reading(self) -> "Iterator[Callable[[int, int], Waveform]]":
+        """Give such a `read` for many spans, the file being opened once."""
         if self.samples is not None:
-            return self.samples[start:stop]
-        if start == 0 and stop == self.sample_count:
-            found = audio.read(self.name)
-        else:
-            found = audio.read(self.name, start / SAMPLE_RATE_HZ, stop / SAMPLE_RATE_HZ)
-        missing = stop - start - len(found)  # a sample or two where the file has another rate
-        return np.pad(found, (0, missing)) if missing > 0 else found[: stop - start]
+            samples = self.samples
+            yield lambda start, stop: samples[start:stop]
+            return
+        with audio.AudioFile(self.name) as file:
+
+            def read(start: int, stop: int) -> Waveform:
+                if start == 0 and stop == self.sample_count:
+                    found = file.read()
+                else:
+                    found = file.read(start / SAMPLE_RATE_HZ, stop / SAMPLE_RATE_HZ)
+                missing = stop - start - len(found)  # a sample or two where the file has another rate
+                return np.pad(found, (0, missing)) if missing > 0 else found[: stop - start]
+
+            yield read
 
 
 def open_recording(recording: Recording, sample_rate_hz: int = SAMPLE_RATE_HZ, place: int = 0) -> Source:

@@ -19,7 +19,7 @@ from mms_adapt.serving import edition as editions
 from mms_adapt.serving.edition import Blend, Stamp
 from mms_adapt.serving.engine import Engine
 from mms_adapt.serving.shelf import Shelf
-from mms_adapt.transcriber import TranscribeOptions
+from mms_adapt.transcribe_options import TranscribeOptions
 from mms_adapt.voice import Voice
 
 # while a folder is being replaced, its files do not fit each other

@@ -32,7 +32,8 @@ from mms_adapt.pauses import CutOptions
 from mms_adapt.prepared import Prepared
 from mms_adapt.recordings import open_recording
 from mms_adapt.splits import PARTS
-from mms_adapt.transcriber import TranscribeOptions, Transcriber
+from mms_adapt.transcribe_options import TranscribeOptions
+from mms_adapt.transcriber import Transcriber
 
 Progress = Callable[..., None]
 _TOUCH_S = 0.2  # more of a stretch than this lies in an utterance that is transcribed: so is the stretch

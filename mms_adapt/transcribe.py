@@ -1,10 +1,10 @@
-"""Audio to text in one call: one language, one that is to be found out, or a mix of adapters.
+"""Audio to text, at once or as it is heard: one language, one to be found out, or a mix of adapters.
 
 In: recordings and what language they are in. Out: a `Hypothesis` for each. It does not know how audio becomes
 text: one language goes through a `Transcriber`, all else through a `Bank`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, overload
 
@@ -15,9 +15,10 @@ from mms_adapt.decoders import Hypothesis
 from mms_adapt.errors import OptionError
 from mms_adapt.recordings import Recording
 from mms_adapt.serving.edition import Blend
-from mms_adapt.transcriber import Progress, TranscribeOptions, Transcriber
+from mms_adapt.transcribe_options import TranscribeOptions
+from mms_adapt.transcriber import Progress, Transcriber
 
-__all__ = ["Progress", "TranscribeOptions", "Transcriber", "transcribe"]
+__all__ = ["Progress", "TranscribeOptions", "Transcriber", "transcribe", "transcribe_stream"]
 
 
 @overload
@@ -59,7 +60,7 @@ def transcribe(
         adapter_scale: Strength of the adapter: 1 is as it was trained, 0 the backbone with its head.
         mix: Weights of several adapters of the registry, instead of a language; the first one's head writes.
         sample_rate_hz: Sample rate of arrays; files know their own.
-        progress: Called with ("transcribe", done, total) after every batch.
+        progress: Called with ("transcribe", done, total) after every batch; of one long one, in seconds.
         options: Fields of `TranscribeOptions`, such as `device`, `decoder`, `batch_seconds`.
 
     Returns:
@@ -73,12 +74,7 @@ def transcribe(
     """
     several = isinstance(audio, list | tuple)
     recordings: list[Recording] = list(audio) if several else [audio]  # type: ignore[arg-type,list-item]
-    known = set(TranscribeOptions.__dataclass_fields__)
-    if options.keys() - known:
-        raise OptionError(
-            f"unknown options {', '.join(sorted(options.keys() - known))}; known: {', '.join(sorted(known))}"
-        )
-    chosen = TranscribeOptions(**options)
+    chosen = _checked(options)
     if mix or adapter_scale != 1 or target_lang == AUTO or not isinstance(target_lang, str | None):
         asked, among = _asked(target_lang, adapter, mix)
         bank = Bank(registry, backbone=backbone, options=chosen)
@@ -90,13 +86,56 @@ def transcribe(
             progress=progress,
         )
         return found if several else found[0]
+    transcriber = _loaded(target_lang, registry, adapter, backbone, chosen)
+    found = transcriber.recordings(recordings, sample_rate_hz=sample_rate_hz, progress=progress)
+    return found if several else found[0]
+
+
+def transcribe_stream(
+    audio: Recording,
+    *,
+    target_lang: str | None = None,
+    registry: str | PathLike[str] = "adapters",
+    adapter: str | PathLike[str] | None = None,
+    backbone: str | None = None,
+    sample_rate_hz: int = SAMPLE_RATE_HZ,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Iterator[Hypothesis]:
+    """Write what is said in a long recording, piece by piece while it is heard.
+
+    The arguments and errors are those of `transcribe`, with one recording and one language.
+
+    Yields:
+        A hypothesis for about every minute of audio, its times counted from the recording's start. Their
+        texts, but empty ones, joined by spaces, are the text that `transcribe` gives.
+    """
+    transcriber = _loaded(target_lang, registry, adapter, backbone, _checked(options))
+    yield from transcriber.stream(audio, sample_rate_hz=sample_rate_hz, progress=progress)
+
+
+def _checked(options: Mapping[str, Any]) -> TranscribeOptions:
+    known = set(TranscribeOptions.__dataclass_fields__)
+    if options.keys() - known:
+        raise OptionError(
+            f"unknown options {', '.join(sorted(options.keys() - known))}; known: {', '.join(sorted(known))}"
+        )
+    return TranscribeOptions(**options)
+
+
+def _loaded(
+    target_lang: str | None,
+    registry: str | PathLike[str],
+    adapter: str | PathLike[str] | None,
+    backbone: str | None,
+    options: TranscribeOptions,
+) -> Transcriber:
+    """Open the adapter that is asked for."""
     if adapter is None:
         if target_lang is None:
             raise OptionError("which adapter? Give target_lang (with registry), or adapter")
         adapter = registry_module.find(registry, target_lang)
-    transcriber = Transcriber.load(adapter, backbone=backbone, options=chosen)
-    found = transcriber.recordings(recordings, sample_rate_hz=sample_rate_hz, progress=progress)
-    return found if several else found[0]
+    return Transcriber.load(adapter, backbone=backbone, options=options)
 
 
 def _asked(

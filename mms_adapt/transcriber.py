@@ -1,15 +1,15 @@
 """Audio to text with one adapter, loaded once and asked often: files and arrays of any length.
 
 In: recordings and the adapter's folder. Out: a `Hypothesis` for each. Recordings up to one
-window are read whole and batched by length; longer ones are read from disk window by window and never held
+window are read whole and batched by length; longer ones are read from disk piece by piece and never held
 in memory. It does not know training, references or scores.
 
 What is shorter than one receptive field of the encoder, or silent, gives an empty text, and the model is not
 asked: normalised silence is loud noise to it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,52 +17,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mms_adapt import backbone as backbone_module
-from mms_adapt import passport, plugins, windows
+from mms_adapt import longform, passport, plugins, windows
 from mms_adapt.audio import FRAME_STRIDE, SAMPLE_RATE_HZ, frame_count
 from mms_adapt.backbone import Backbone
 from mms_adapt.checkpoint import AdapterFolder
 from mms_adapt.decoders import Decoder, Hypothesis, join
-from mms_adapt.errors import AdapterMismatchError, BackboneError, OptionError
+from mms_adapt.errors import AdapterMismatchError, BackboneError
 from mms_adapt.recordings import Recording, Source, Waveform, is_silent, open_recording
+from mms_adapt.transcribe_options import TranscribeOptions
 
 if TYPE_CHECKING:
     import torch
 
 Progress = Callable[..., None]
-_CERTAIN, _IMPOSSIBLE = 0.0, -100.0  # log-probabilities of the blank and of all else where nothing sounds
-
-
-@dataclass(frozen=True, slots=True)
-class TranscribeOptions:
-    """How recordings go through the model.
-
-    Attributes:
-        device: "auto", "cpu", "cuda" or "cuda:1".
-        decoder: A module of `mms_adapt.decoders`, or a dotted name of your own; "auto" is the adapter's own
-            choice, which is greedy where it was not tuned.
-        decoder_options: What its `build` takes; with "auto", what differs from the adapter's own.
-        batch_seconds: Seconds of audio in a forward pass, padding included; bounds the memory.
-        window_s: Recordings longer than this go through in windows of this length.
-        overlap_s: Seconds that a window hears again of the one before it.
-    """
-
-    device: str = "auto"
-    decoder: str = "auto"
-    decoder_options: Mapping[str, Any] | None = None
-    batch_seconds: float = 120.0
-    window_s: float = 30.0
-    overlap_s: float = 4.0
-
-    def __post_init__(self) -> None:
-        wrong = []
-        if not self.batch_seconds > 0:
-            wrong.append(f"batch_seconds={self.batch_seconds}: give more than 0")
-        if not 1 <= self.window_s <= 600:
-            wrong.append(f"window_s={self.window_s}: give 1 to 600 seconds")
-        if not 0 < self.overlap_s < self.window_s / 2:
-            wrong.append(f"overlap_s={self.overlap_s}: give more than 0 and less than half of window_s")
-        if wrong:
-            raise OptionError("; ".join(wrong))
 
 
 class Transcriber:
@@ -87,10 +54,12 @@ class Transcriber:
         if name == "auto":
             name, own = passport.decoder_of(adapter.path or Path(), adapter.passport)
         self.decoder_name, self.decoder_options = name, {**own, **(options.decoder_options or {})}
+        if options.decoder == "auto" and name == "greedy" and self.decoder_options.get("hot_words"):
+            self.decoder_name = name = "beam"  # greedy knows no words
         build = plugins.load("decoders", name).build
         self.decoder: Decoder = build(adapter.vocab, **self.decoder_options)
         self.batch_samples = int(options.batch_seconds * SAMPLE_RATE_HZ)
-        self.window_samples = int(options.window_s * SAMPLE_RATE_HZ)
+        self.window_samples = int(options.longest_s * SAMPLE_RATE_HZ)
 
     @classmethod
     def load(
@@ -109,6 +78,8 @@ class Transcriber:
         chosen = options or TranscribeOptions()
         folder = AdapterFolder.load(Path(adapter))
         base = backbone_module.load(backbone or folder.backbone_name, device=chosen.device)
+        if chosen.quantise == "int8":
+            base.quantise()
         folder.attach(base)
         return cls(base, folder, chosen)
 
@@ -133,7 +104,8 @@ class Transcriber:
             if progress:
                 progress("transcribe", done, len(sources))
         for place in sorted(set(range(len(sources))) - set(short)):
-            found[place] = self._long(sources[place], progress if len(sources) == 1 else None)
+            parts = self._parts(sources[place], progress if len(sources) == 1 else None)
+            found[place] = self._signed(join(parts))
             done += 1
             if progress and len(sources) > 1:
                 progress("transcribe", done, len(sources))
@@ -170,7 +142,7 @@ class Transcriber:
         Returns:
             Emissions `(frames, vocab)` each, in the order given; sure of the blank where nothing sounds.
         """
-        found = [self._silence(frame_count(len(one))) for one in waveforms]
+        found = [longform.silence(frame_count(len(one)), self.vocab) for one in waveforms]
         for places, emissions, counts in self._sounding(waveforms):
             for place, row, count in zip(places, emissions.float().cpu().numpy(), counts, strict=True):
                 found[place] = row[:count]
@@ -222,41 +194,39 @@ class Transcriber:
                 )
         return emissions, frame_counts
 
-    def _long(self, source: Source, progress: Progress | None) -> Hypothesis:
-        """Transcribe a recording window by window, in flat memory."""
-        blank_id, delimiter_id = self.vocab.blank_id, self.vocab.delimiter_id
-        stitched = windows.stitch(self._windows(source, progress), blank_id)
+    def stream(
+        self, recording: Recording, *, sample_rate_hz: int = SAMPLE_RATE_HZ, progress: Progress | None = None
+    ) -> Iterator[Hypothesis]:
+        """Transcribe a recording of any length piece by piece, as it is heard, in flat memory.
+
+        Yields:
+            A hypothesis for about every minute, its times counted from the recording's start; together they
+            are what `recordings` gives.
+        """
+        source = open_recording(recording, sample_rate_hz)
+        if source.sample_count <= self.window_samples:
+            yield self.recordings([recording], sample_rate_hz=sample_rate_hz, progress=progress)[0]
+            return
+        for part in self._parts(source, progress):
+            yield replace(self._signed(join([part])), recording=source.name, duration_s=part[1].duration_s)
+
+    def _parts(self, source: Source, progress: Progress | None) -> Iterator[tuple[float, Hypothesis]]:
+        """Yield where each piece of a long recording starts, in seconds, and its hypothesis."""
+        chosen, vocab = self.options, self.vocab
+        common: dict[str, Any] = {"batch_seconds": chosen.batch_seconds, "progress": progress}
+        if chosen.cut == "overlap":
+            heard = longform.overlapping(
+                source, self.emissions, vocab, window_s=chosen.longest_s, overlap_s=chosen.overlap_s, **common
+            )
+        else:
+            heard = longform.at_pauses(
+                source, self.emissions, vocab,
+                longest_s=chosen.longest_s, usual_s=chosen.usual_s, **common,
+            )  # fmt: skip
         frame_s = FRAME_STRIDE / SAMPLE_RATE_HZ
-        parts = (
-            (first * frame_s, self.decoder.decode(piece[None], [len(piece)])[0])
-            for first, piece in windows.at_word_ends(stitched, blank_id, delimiter_id)
-        )
-        return self._signed(join(parts))
-
-    def _windows(self, source: Source, progress: Progress | None) -> Iterator[tuple[int, windows.Emissions]]:
-        """Return first frame and emissions `(frames, vocab)` of every window in order."""
-        cuts = list(windows.cut(source.sample_count, self.options.window_s, self.options.overlap_s))
-        at_once = max(1, self.batch_samples // self.window_samples)
-        for start in range(0, len(cuts), at_once):
-            group = cuts[start : start + at_once]
-            waveforms = [source.read(one.start, one.stop) for one in group]
-            sounding = [place for place, one in enumerate(waveforms) if not is_silent(one)]
-            heard: dict[int, windows.Emissions] = {}
-            if sounding:
-                emissions, counts = self._emissions([waveforms[place] for place in sounding])
-                rows = emissions.float().cpu().numpy()
-                heard = {place: row[:count] for place, row, count in zip(sounding, rows, counts, strict=True)}
-            for place, one in enumerate(group):
-                quiet = frame_count(one.stop - one.start)
-                yield one.first_frame, heard[place] if place in heard else self._silence(quiet)
-            if progress:
-                progress("transcribe", min(start + at_once, len(cuts)), len(cuts))
-
-    def _silence(self, frames: int) -> windows.Emissions:
-        """Return emissions `(frames, vocab)` that are sure of the blank."""
-        emissions = np.full((frames, len(self.vocab.tokens)), _IMPOSSIBLE, np.float32)
-        emissions[:, self.vocab.blank_id] = _CERTAIN
-        return emissions
+        for first, piece in windows.at_word_ends(heard, vocab.blank_id, vocab.delimiter_id):
+            found = self.decoder.decode(piece[None], [len(piece)])[0]
+            yield first * frame_s, replace(found, duration_s=len(piece) * frame_s)
 
 
 def by_length(sample_counts: Sequence[int], batch_samples: int) -> Iterator[list[int]]:

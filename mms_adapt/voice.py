@@ -13,7 +13,8 @@ from mms_adapt.ngram import NGram
 from mms_adapt.recordings import Waveform
 from mms_adapt.serving.edition import Edition, stamp
 from mms_adapt.serving.engine import Engine
-from mms_adapt.transcriber import TranscribeOptions, Transcriber
+from mms_adapt.transcribe_options import TranscribeOptions
+from mms_adapt.transcriber import Transcriber
 
 if TYPE_CHECKING:
     import torch

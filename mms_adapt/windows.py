@@ -19,6 +19,7 @@ from mms_adapt.errors import OptionError
 Emissions = NDArray[np.float32]
 PIECE_FRAMES = 3_000  # decode about a minute at a time
 LONGEST_PIECE_FRAMES = 15_000  # and never wait longer than five minutes for a word to end
+PAUSE_FRAMES = 20  # so long a pause, 0.4 s, ends a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,8 @@ def at_word_ends(
 ) -> Iterator[tuple[int, Emissions]]:
     """Gather pieces and cut them anew behind word boundaries, so that each can be decoded alone.
 
-    Where no word ends for five minutes, the cut is at a pause.
+    A pause is made a word boundary: a model that learnt from single utterances has never seen one where a
+    speaker stops. Where no word ends for five minutes, the cut is at a pause.
 
     Args:
         pieces: Emissions `(frames, vocab)` that follow one another.
@@ -132,7 +134,7 @@ def at_word_ends(
         held_frames += len(piece)
         if held_frames < PIECE_FRAMES:
             continue
-        gathered = np.concatenate(held)
+        gathered = _with_boundaries(np.concatenate(held), blank_id, delimiter_id)
         end = _last_end(gathered.argmax(axis=1), delimiter_id)
         if not end and held_frames >= LONGEST_PIECE_FRAMES:
             end = _last_end(gathered.argmax(axis=1), blank_id) or held_frames
@@ -141,7 +143,20 @@ def at_word_ends(
             first += end
         held, held_frames = [gathered[end:]], held_frames - end
     if held_frames:
-        yield first, np.concatenate(held)
+        yield first, _with_boundaries(np.concatenate(held), blank_id, delimiter_id)
+
+
+def _with_boundaries(emissions: Emissions, blank_id: int, delimiter_id: int) -> Emissions:
+    """Swap blank and word boundary in the middle of every pause between letters, in place."""
+    ids = emissions.argmax(axis=1)
+    spoken = np.flatnonzero(ids != blank_id)
+    left, right = spoken[:-1], spoken[1:]
+    pauses = (right - left > PAUSE_FRAMES) & (ids[left] != delimiter_id) & (ids[right] != delimiter_id)
+    middles = (left[pauses] + right[pauses]) // 2
+    emissions[middles[:, None], [[blank_id, delimiter_id]]] = emissions[
+        middles[:, None], [[delimiter_id, blank_id]]
+    ]
+    return emissions
 
 
 def _last_end(ids: NDArray[np.int64], wanted: int) -> int:

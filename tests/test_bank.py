@@ -101,7 +101,7 @@ def test_hypotheses_are_those_of_the_adapter_alone(five: Bank, registry: Path) -
     silence = np.zeros(8_000, np.float32)
     items = [*zip(WAVES, MIXED, strict=True), (long, "chr"), (silence, "wol"), (WAVES[0][:100], "bom")]
     told: list[tuple[str, int, int]] = []
-    assert len(long) > OPTIONS.window_s * 16_000
+    assert len(long) > OPTIONS.longest_s * 16_000
     found = five.transcribe(items, progress=lambda *words: told.append(words))
     assert told[-1] == ("transcribe", 13, 13)
     for (wave, code), one in zip(items, found, strict=True):

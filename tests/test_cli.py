@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mms_adapt import cli_options
 from mms_adapt.cli import main
+from mms_adapt.errors import OptionError
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -234,3 +236,13 @@ def test_layers_and_other_options_of_training() -> None:
         (1.0,),
     )
     assert (chosen.epochs, chosen.lean) == (3, True)
+
+
+def test_hot_words_of_the_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("brazza 4\nab\n", encoding="utf-8")
+    found = cli_options.decoding(["beam_width=8"], ["ab=5", "oyo"], path)
+    assert found == {"beam_width": "8", "hot_words": {"brazza": 4.0, "ab": 5.0, "oyo": 3.0}}
+    assert cli_options.decoding(None) == {}
+    with pytest.raises(OptionError, match="--hot-word 'ab=much': write WORD or WORD=WEIGHT"):
+        cli_options.decoding(None, ["ab=much"])

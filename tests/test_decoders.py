@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from mms_adapt import plugins
-from mms_adapt.decoders import Decoder, Hypothesis, join
+from mms_adapt.decoders import Decoder, Hypothesis, _hot_words, join
 from mms_adapt.errors import OptionError, VocabError
 from mms_adapt.ngram import NGram, estimate
 from mms_adapt.orthography import Orthography
@@ -186,6 +187,72 @@ def test_a_wide_beam_finds_the_best_of_all_texts(lm: NGram | None, weight: float
         totals = texts_and_totals(logs, wanted)
         best = max(totals, key=lambda text: counted(text, totals[text]))
         assert beam.decode(logs[None], [len(logs)])[0].text == best, seed
+
+
+@pytest.mark.parametrize("lm", [None, LETTERS, WORDS])
+def test_a_wide_beam_with_hot_words_finds_the_best_of_all_texts(lm: NGram | None) -> None:
+    hot = {"ab": 2.5, "b": -1.5, "aba": 4.0, "bb": 1.0}
+    beam = plugins.load("decoders", "beam").build(
+        VOCAB, lm=lm, lm_weight=0.7, bonus=0.4, beam_width=5000, token_floor=-1000.0, hot_words=hot
+    )
+
+    def counted(text: str, total: float) -> float:
+        known = math.log(total) + sum(hot.get(word, 0.0) for word in text.split())
+        if lm is None:
+            return known
+        tokens = list(text.replace(" ", "|")) if lm is LETTERS else text.split()
+        return known + 0.7 * lm.sentence(tokens) + 0.4 * len(tokens)
+
+    changed = 0
+    for seed in range(12):
+        logs, wanted = few_tokens(seed)
+        totals = texts_and_totals(logs, wanted)
+        best = max(totals, key=lambda text: counted(text, totals[text]))
+        assert beam.decode(logs[None], [len(logs)])[0].text == best, seed
+        changed += best != max(totals, key=lambda text: totals[text])
+    assert changed > 3
+
+
+def test_a_narrow_beam_keeps_what_may_become_a_hot_word() -> None:
+    """Its first letters are unlikely, so that a beam of two would lose it if it counted the whole alone."""
+    frames = emissions("a_a_a", sure=0.9)
+    for frame in (0, 2, 4):
+        frames[0, frame] = np.log(0.02)
+        frames[0, frame, [ID["a"], ID["b"], ID["c"]]] = np.log([0.5, 0.3, 0.16])
+    plain = plugins.load("decoders", "beam").build(VOCAB, beam_width=2)
+    told = plugins.load("decoders", "beam").build(VOCAB, beam_width=2, hot_words={"ccc": 8.0})
+    assert plain.decode(frames, [5])[0].text == "aaa"
+    assert told.decode(frames, [5])[0].text == "ccc"
+
+
+def test_hot_words_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("\ufeff# places\nab\n\nñ  1.5\n", encoding="utf-8")
+    assert _hot_words.of(path) == _hot_words.of(str(path)) == {"ab": 3.0, "ñ": 1.5}
+    frames = emissions("a_b", sure=0.9)
+    frames[0, 2, ID["b"]] = frames[0, 2, ID["c"]] - 0.5
+    assert plugins.load("decoders", "beam").build(VOCAB, hot_words=path).decode(frames, [3])[0].text == "ab"
+    path.write_text("ab\nab c d\n", encoding="utf-8")
+    with pytest.raises(OptionError, match=r"names.txt:2: 'ab c d': write a word, or a word and its weight"):
+        plugins.load("decoders", "beam").build(VOCAB, hot_words=path)
+    with pytest.raises(OptionError, match=r"gone.txt cannot be read"):
+        plugins.load("decoders", "beam").build(VOCAB, hot_words=tmp_path / "gone.txt")
+
+
+@pytest.mark.parametrize(
+    ("hot", "says"),
+    [
+        ({"a b": 1.0, "": 1.0}, "'a b': give single words, without spaces; hot word '': give single"),
+        ({"a|b": 1.0}, "single words"),
+        ({"axb": 1.0}, "'axb': the adapter cannot write 'x'"),
+        ({"ab": float("nan")}, "weight nan: give a number from -20 to 20"),
+        ({"ab": 21}, "weight 21"),
+        ({"ab": "much"}, "weight 'much'"),
+    ],
+)
+def test_bad_hot_words_are_told(hot: dict[str, float], says: str) -> None:
+    with pytest.raises(OptionError, match=says):
+        plugins.load("decoders", "beam").build(VOCAB, hot_words=hot)
 
 
 def test_a_language_model_corrects_what_is_not_sure() -> None:

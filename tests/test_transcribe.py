@@ -1,5 +1,6 @@
 """Audio to text with one adapter: files and arrays, one and many, short and long, and what cannot work."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import soundfile
 import tiny
 
 import mms_adapt
-from mms_adapt import backbone, plugins, registry, scoring
+from mms_adapt import backbone, plugins, registry, scoring, windows
 from mms_adapt.cli import main
 from mms_adapt.decoders import Hypothesis
 from mms_adapt.errors import (
@@ -21,7 +22,8 @@ from mms_adapt.errors import (
     OptionError,
     RegistryError,
 )
-from mms_adapt.transcribe import TranscribeOptions, Transcriber, transcribe
+from mms_adapt.stretches import stretches
+from mms_adapt.transcribe import TranscribeOptions, Transcriber, transcribe, transcribe_stream
 
 
 @pytest.fixture(scope="module")
@@ -87,24 +89,56 @@ def test_silence_and_what_is_too_short_are_empty(transcriber: Transcriber) -> No
     assert [one.text for one in found[:3]] == ["", "", ""] and found[3].text
 
 
-def test_a_long_recording_goes_through_in_windows(trained: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    """A recording of thirty sentences with pauses between them, as a file and as samples."""
     rng = np.random.default_rng(0)
-    pieces = [tiny.speech(tiny.sentence(seed), seed) for seed in range(30)]
     pause = (0.003 * rng.standard_normal(8_000)).astype(np.float32)
+    pieces = [tiny.speech(tiny.sentence(seed), seed) for seed in range(30)]
     whole = np.concatenate([part for piece in pieces for part in (piece, pause)])
-    assert len(whole) > 40 * 16_000
-    path = tmp_path / "long.wav"
+    path = tmp_path_factory.mktemp("long") / "long.wav"
     soundfile.write(path, whole, 16_000, subtype="FLOAT")
-    load = {"adapter": trained / "mdw", "device": "cpu"}
-    at_once = transcribe(whole, window_s=600, **load)
-    told: list[tuple[str, int, int]] = []
-    windowed = transcribe(path, window_s=15, overlap_s=4, progress=lambda *words: told.append(words), **load)
-    assert windowed.text and windowed.duration_s == pytest.approx(len(whole) / 16_000)
-    common = scoring.score([at_once.text], [windowed.text], bootstrap=0).cer
-    assert common < 0.1, "windows may differ at their seams, no more"
-    times = [one.start_s for one in windowed.words]
-    assert times == sorted(times) and times[-1] < windowed.duration_s
-    assert told and told[-1][1] == told[-1][2]
+    assert len(whole) > 40 * 16_000
+    return path, whole
+
+
+@pytest.mark.parametrize("cut", ["pauses", "overlap"])
+def test_a_long_recording_goes_through_in_parts(
+    trained: Path, long: tuple[Path, np.ndarray], cut: str
+) -> None:
+    path, whole = long
+    told: list[tuple[Any, ...]] = []
+    load = {"adapter": trained / "mdw", "device": "cpu", "cut": cut, "batch_seconds": 20.0}
+    sizes = {"window_s": 15.0} if cut == "overlap" else {}
+    found = transcribe(path, progress=lambda *words: told.append(words), **load, **sizes)
+    assert found.text and found.duration_s == pytest.approx(len(whole) / 16_000)
+    times = [one.start_s for one in found.words]
+    assert times == sorted(times) and times[-1] < found.duration_s
+    assert len(told) > 2 and told[-1][1] == told[-1][2] == int(np.ceil(len(whole) / 16_000))
+    assert transcribe(whole, **load, **sizes) == replace(found, recording="")
+    pieces = list(transcribe_stream(path, **load, **sizes))
+    assert " ".join(one.text for one in pieces if one.text) == found.text
+    assert [one for piece in pieces for one in piece.words] == list(found.words)
+
+
+def test_no_word_is_lost_or_doubled_at_a_seam(
+    transcriber: Transcriber, long: tuple[Path, np.ndarray]
+) -> None:
+    """The long recording has the words of its stretches, heard one by one, and each at its time."""
+    path, whole = long
+    parts = list(stretches(lambda a, b: whole[a:b], len(whole), 8.0, 4.0))
+    assert len(parts) > 8
+    heard = transcriber.emissions([whole[one.heard_start : one.heard_stop] for one in parts])
+    vocab = transcriber.vocab
+    expected = []
+    for one, row in zip(parts, heard, strict=True):
+        for first, piece in windows.at_word_ends([row[one.kept]], vocab.blank_id, vocab.delimiter_id):
+            (single,) = transcriber.decoder.decode(piece[None], [len(piece)])
+            start_s = (one.first_frame + first) * 0.02
+            expected += [(word.word, start_s + word.start_s) for word in single.words]
+    found = transcriber.recordings([path])[0]
+    assert [one.word for one in found.words] == [word for word, _ in expected]
+    assert [one.start_s for one in found.words] == pytest.approx([start for _, start in expected], abs=1e-6)
 
 
 def test_what_cannot_work_is_told(trained: Path, tmp_path: Path) -> None:

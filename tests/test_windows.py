@@ -92,6 +92,7 @@ def test_pieces_end_behind_words_and_decode_to_the_same(monkeypatch: pytest.Monk
 def test_pieces_without_a_word_end_do_not_grow_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows, "PIECE_FRAMES", 100)
     monkeypatch.setattr(windows, "LONGEST_PIECE_FRAMES", 200)
+    monkeypatch.setattr(windows, "PAUSE_FRAMES", 10_000)
     whole = speech(1000)
     whole[:, DELIMITER] = -99
 
@@ -101,6 +102,19 @@ def test_pieces_without_a_word_end_do_not_grow_forever(monkeypatch: pytest.Monke
     pieces = list(at_word_ends(stream(), BLANK, DELIMITER))
     assert max(len(piece) for _, piece in pieces) <= 250
     assert np.array_equal(np.concatenate([piece for _, piece in pieces]), whole)
+
+
+def test_a_pause_ends_a_word_and_nothing_else_changes() -> None:
+    whole = np.full((120, VOCAB), -9.0, np.float32)
+    whole[:, BLANK] = -0.01
+    for frame, token in ((5, 6), (25, 7), (46, 8), (70, DELIMITER), (100, 6)):
+        whole[frame, [BLANK, token]] = -9.0, -0.01
+    ((first, found),) = at_word_ends([whole[:50].copy(), whole[50:].copy()], BLANK, DELIMITER)
+    # 19 blanks are no pause; 20 are one; beside a boundary none is needed
+    assert collapsed(found) == [6, 7, DELIMITER, 8, DELIMITER, 6]
+    changed = np.flatnonzero((found != whole).any(axis=1))
+    assert first == 0 and changed.tolist() == [35]
+    assert np.array_equal(np.sort(found[35]), np.sort(whole[35]))
 
 
 def test_nothing_gives_nothing() -> None:

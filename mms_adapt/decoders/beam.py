@@ -1,15 +1,15 @@
-"""Prefix beam search: the most probable texts, with an n-gram model of graphemes or words where given.
+"""Prefix beam search: the most probable texts, with an n-gram model and hot words where given.
 
 In: emissions. Out: hypotheses; times and confidences are those of the best path through the text that was
 found. Its answer for an utterance does not depend on the others of its batch.
 
 Every text has the probability of all paths that give it, times that of the language model to the power of
-`lm_weight`, times a bonus a token. Source: Hannun et al., "First-pass large vocabulary continuous speech
-recognition using bi-directional recurrent DNNs", 2014, algorithm 1.
+`lm_weight`, times a bonus a token, times what its hot words add. Source: Hannun et al., "First-pass large
+vocabulary continuous speech recognition using bi-directional recurrent DNNs", 2014, algorithm 1.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mms_adapt import ngram
 from mms_adapt.align import align
-from mms_adapt.decoders import Hypothesis, Token, geometric_mean
+from mms_adapt.decoders import Hypothesis, Token, _hot_words, geometric_mean
 from mms_adapt.decoders.greedy import FRAME_S, Greedy, words_of
 from mms_adapt.errors import OptionError
 from mms_adapt.ngram import BEGIN, END, NGram
@@ -41,6 +41,8 @@ class Options:
             punished for their length.
         beam_width: Texts that are kept after each frame.
         token_floor: Tokens whose log-probability in a frame is lower are not tried there.
+        hot_words: What each occurrence of a word adds to the logarithm of a text's probability; or a file of
+            a word a line, with a weight behind it where that is not 3.
     """
 
     lm: NGram | str | PathLike[str] | None = None
@@ -48,6 +50,7 @@ class Options:
     bonus: float = 0.5
     beam_width: int = 16
     token_floor: float = -8.0
+    hot_words: Mapping[str, float] | str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         wrong = []
@@ -80,6 +83,7 @@ def build(vocab: "Vocab", **options: Any) -> "Beam":
         "bonus": float,
         "beam_width": int,
         "token_floor": float,
+        "hot_words": lambda one: one,
     }
     if unknown := sorted(options.keys() - kinds):
         raise OptionError(f"the decoder 'beam' takes {', '.join(kinds)}; given: {', '.join(unknown)}")
@@ -95,12 +99,13 @@ def build(vocab: "Vocab", **options: Any) -> "Beam":
 class _Text:
     """A text that may have been said: a token behind another text."""
 
-    __slots__ = ("context", "parent", "score", "token", "word")
+    __slots__ = ("context", "hot", "parent", "score", "token", "word")
 
     def __init__(
-        self, parent: "_Text | None", token: int, word: str, context: ngram.Gram, score: float
+        self, parent: "_Text | None", token: int, word: str, context: ngram.Gram, score: float, hot: int
     ) -> None:
         self.parent, self.token, self.word, self.context, self.score = parent, token, word, context, score
+        self.hot = hot
 
     def ids(self) -> list[int]:
         """Return its tokens."""
@@ -121,6 +126,7 @@ class Beam(Greedy):
         lm = options.lm
         self.lm = lm if lm is None or isinstance(lm, NGram) else ngram.read(lm)
         self.by_grapheme = self.lm is not None and self.tokens[self.delimiter_id] in self.lm.tokens
+        self.hot = _hot_words.HotWords(vocab, _hot_words.of(options.hot_words or {}))
 
     def decode(self, emissions: Any, frame_counts: Sequence[int]) -> list[Hypothesis]:
         """Decode a batch.
@@ -170,7 +176,7 @@ class Beam(Greedy):
 
     def search(self, logs: NDArray[np.float64]) -> list[int]:
         """Return the tokens of the best text, from log-probabilities `(frames, vocab)`."""
-        root = _Text(None, -1, "", (BEGIN,), 0.0)
+        root = _Text(None, -1, "", (BEGIN,), 0.0, _hot_words.ROOT)
         known: dict[tuple[_Text, int], _Text] = {}
         beams: dict[_Text, tuple[float, float]] = {root: (0.0, _NEVER)}  # ending in a blank; in its token
         for frame in logs:
@@ -213,7 +219,12 @@ class Beam(Greedy):
         """Return the best texts."""
         if len(beams) <= self.options.beam_width:
             return beams
-        ranked = sorted(beams.items(), key=lambda pair: _add(*pair[1]) + pair[0].score, reverse=True)
+        ahead = self.hot.ahead
+        ranked = sorted(
+            beams.items(),
+            key=lambda pair: _add(*pair[1]) + pair[0].score + ahead(pair[0].hot),
+            reverse=True,
+        )
         return dict(ranked[: self.options.beam_width])
 
     def _best(self, beams: dict[_Text, tuple[float, float]]) -> list[int]:
@@ -225,24 +236,27 @@ class Beam(Greedy):
         return max(whole, key=lambda text: whole[text] + self._ended(text)).ids()
 
     def _longer(self, text: _Text, token: int) -> _Text:
-        """Return a text with one more token, and what the language model says of it."""
+        """Return a text with one more token, and what the language model and the hot words say of it."""
         written, boundary = self.tokens[token], token == self.delimiter_id
+        hot = _hot_words.ROOT if boundary else self.hot.step(text.hot, token)
+        added = self.hot.weight(text.hot) if boundary else 0.0
         if self.lm is None or self.by_grapheme:
             score, context = self._scored(text, written)
-            return _Text(text, token, "", context, score)
+            return _Text(text, token, "", context, score + added, hot)
         if not boundary:
-            return _Text(text, token, text.word + written, text.context, text.score)
+            return _Text(text, token, text.word + written, text.context, text.score, hot)
         score, context = self._scored(text, text.word)
-        return _Text(text, token, "", context, score)
+        return _Text(text, token, "", context, score + added, hot)
 
     def _ended(self, text: _Text) -> float:
         """Return the score of a text that goes no further."""
+        added = self.hot.weight(text.hot)
         if self.lm is None:
-            return text.score
+            return text.score + added
         if self.by_grapheme or not text.word:
-            return self._scored(text, END)[0] - self.options.bonus
+            return self._scored(text, END)[0] - self.options.bonus + added
         score, context = self._scored(text, text.word)
-        return score + self.options.lm_weight * self.lm.log(context, END)
+        return score + self.options.lm_weight * self.lm.log(context, END) + added
 
     def _scored(self, text: _Text, token: str) -> tuple[float, ngram.Gram]:
         """Return score and context behind one more token of the language model."""
