@@ -23,11 +23,16 @@ from mms_adapt.cli_options import (
     DecoderOptions,
     Device,
     Graphemes,
+    Kind,
+    KindOptions,
     Layout,
     Normaliser,
     Quiet,
+    Relatives,
+    StartAt,
     decoder_pairs,
     given,
+    kind_given,
     pairs,
 )
 from mms_adapt.errors import MmsAdaptError, OptionError
@@ -123,9 +128,10 @@ def train(
     adapter_layers: Annotated[
         str | None, typer.Option(help="all, or how many of the topmost layers.")
     ] = None,
-    start: Annotated[
-        str | None, typer.Option(help="Where the adapter starts: zero, backbone or language:CODE.")
-    ] = None,
+    kind: Kind = None,
+    kind_option: KindOptions = None,
+    start: StartAt = None,
+    relatives: Relatives = None,
     head_start: Annotated[str | None, typer.Option(help="Where the head starts: shared or fresh.")] = None,
     patience: Annotated[
         int | None, typer.Option(help="Evaluations without improvement before it stops.")
@@ -154,7 +160,9 @@ def train(
         batch_seconds=batch_seconds,
         learning_rate=learning_rate,
         adapter_layers=_layers(adapter_layers),
+        **kind_given(kind, kind_option),
         start=start,
+        relatives=relatives,
         head_start=head_start,
         patience=patience,
         seed=seed,

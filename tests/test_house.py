@@ -39,7 +39,7 @@ STOREYS = [
     {"prepare", "inspection", "compare"},
     {"encoder", "pretrained"},
     {"backbone"},
-    {"adapters", "batches", "cache", "passport", "augment", "recipe", "schedule"},
+    {"adapters", "batches", "cache", "passport", "augment", "recipe", "schedule", "kind_options"},
     {"checkpoint", "resume", "bank"},
     {"registry", "start", "devset"},
     {"task", "withdrawal"},
