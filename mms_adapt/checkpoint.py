@@ -113,24 +113,46 @@ class AdapterFolder:
         files.write_all(folder, {**contents, passport.FILE: written.to_json()})
         return replace(self, passport=written, path=folder)
 
-    def attach(self, backbone: Backbone, *, kind: str | None = None) -> None:
+    def relation(self, backbone: Backbone) -> str:
+        """Return what a backbone is to the one that it was trained on.
+
+        "same"; "sibling", the same backbone after further training or before it, or both from one parent, as
+        their records tell; "other"; or "unknown", where nobody noted its backbone.
+        """
+        written = self.passport
+        if not written.verified:
+            return "unknown"
+        if written.backbone_fingerprint == backbone.fingerprint:
+            return "same"
+        own = {written.backbone_fingerprint, *written.backbone_parents}
+        return "sibling" if own & {backbone.fingerprint, *backbone.source.parents} else "other"
+
+    def attach(self, backbone: Backbone, *, kind: str | None = None, allow_sibling: bool = False) -> None:
         """Put the adapter into a backbone, in place of what was in it.
 
         Args:
             backbone: The backbone that it was trained on.
             kind: The dotted name of your own module, where the adapter is of a kind that is not in the
                 package; what the passport says is never imported from elsewhere.
+            allow_sibling: Go on where the backbone is a sibling of its own; it is then less exact.
 
         Raises:
             AdapterMismatchError: If it was made for another backbone; the backbone stays bare.
             AdapterError: If its kind is not known.
         """
         written = self.passport
-        if written.verified and written.backbone_fingerprint != backbone.fingerprint:
+        relation = self.relation(backbone)
+        if relation == "other" or (relation == "sibling" and not allow_sibling):
+            hint = "give the backbone that it was trained on"
+            if relation == "sibling":
+                hint = (
+                    "they are siblings, one trained further, and it mostly makes more errors there. Say "
+                    "--allow-sibling (allow_sibling=True) to go on and measure it, or train it again"
+                )
             raise AdapterMismatchError(
                 f"{self.path or written.target_lang} was trained on the backbone {written.backbone!r} with "
                 f"fingerprint {written.backbone_fingerprint[:12]}, and {backbone.name!r} has "
-                f"{backbone.fingerprint[:12]}: give the backbone that it was trained on"
+                f"{backbone.fingerprint[:12]}: {hint}"
             )
         if (kind or written.kind) not in {*plugins.names("adapters"), kind}:
             known = ", ".join(plugins.names("adapters"))

@@ -16,6 +16,7 @@ from mms_adapt import cli_data, cli_language_model, cli_scores, terminal
 from mms_adapt._version import __version__
 from mms_adapt.cli_options import (
     AdaptersBackbone,
+    AllowSibling,
     Backbone,
     Code,
     CorpusOption,
@@ -206,6 +207,7 @@ def transcribe(
     decoder_option: DecoderOptions = None,
     device: Device = "auto",
     backbone: AdaptersBackbone = None,
+    allow_sibling: AllowSibling = False,
     quiet: Quiet = False,
 ) -> None:
     """Write what is said in recordings of any length.
@@ -230,6 +232,7 @@ def transcribe(
             decoder_options=decoder_pairs(decoder_option),
             device=device,
             backbone=backbone,
+            allow_sibling=allow_sibling,
             progress=progress,
         )
     if add_to is not None and out is not None:

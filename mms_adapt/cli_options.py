@@ -46,9 +46,7 @@ KindOptions = Annotated[
 ]
 StartAt = Annotated[
     str | None,
-    typer.Option(
-        "--start", help="Where the adapter starts: zero, random, auto, backbone or language:CODE."
-    ),
+    typer.Option("--start", help="Where the adapter starts: zero, random, auto, backbone or language:CODE."),
 ]
 Relatives = Annotated[
     str | None, typer.Option(help="Folder of adapters by language, from which --start chooses.")

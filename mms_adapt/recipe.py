@@ -67,9 +67,9 @@ class TrainConfig:
     adapter_layers: int | str = "all"
     """"all", or how many of the topmost layers get an adapter."""
     start: str = "zero"
-    """Where the adapter starts: "zero", so that it is the identity; "random"; "backbone", the adapter that the
-    checkpoint holds; "language:CODE", one that is among `relatives` or comes with the backbone; or "auto", the
-    one of `relatives` that hears some minutes of the training speech best."""
+    """Where the adapter starts: "zero", so that it is the identity; "random"; "backbone", the adapter that
+    the checkpoint holds; "language:CODE", one that is among `relatives` or comes with the backbone; or
+    "auto", the one of `relatives` that hears some minutes of the training speech best."""
     relatives: str | None = None
     """Registry of the adapters from which it may start; needed for "auto"."""
     head_start: str = "shared"

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mms_adapt import backbone as backbone_module
-from mms_adapt import checkpoint, files, pretrained
+from mms_adapt import checkpoint, files, pretrained, relatives
 from mms_adapt._version import __version__
 from mms_adapt.backbone import Backbone
 from mms_adapt.batches import Batches, Selection, select
@@ -128,7 +128,7 @@ def set_up(data: "Prepared", config: TrainConfig, progress: Progress | None = No
     config = config.suited(sum(one.duration_s for one in utterances))
     whole = torch.float32 if config.full_finetune else None
     backbone = backbone_module.load(config.backbone, device=config.device, dtype=whole)
-    begun = begin(backbone, config, data.vocab)
+    begun = begin(backbone, config, data.vocab, relatives.chosen(data, backbone, config))
     heard = evenly(data.utterances("dev"), config.dev_minutes)
     folder = Path(config.cache) if config.cache else Path(data.folder) / ".cache"
     cache = FeatureCache(folder, backbone, {1.0, *config.speed_factors})
@@ -224,6 +224,7 @@ def finish(task: Task, folder: Path, metrics: Mapping[str, Any]) -> AdapterFolde
         kind_options=task.begun.kind_options,
         backbone=name,
         backbone_fingerprint=fingerprint,
+        backbone_parents=backbone.source.parents,
         licence=backbone.licence or "",
         data_licence=data.licence or "",
         corpus=data.corpus,

@@ -45,6 +45,7 @@ class TranscribeOptions:
         batch_seconds: Seconds of audio in a forward pass, padding included; bounds the memory.
         window_s: Recordings longer than this go through in windows of this length.
         overlap_s: Seconds that a window hears again of the one before it.
+        allow_sibling: Go on where the backbone is the adapter's own after further training, or before it.
     """
 
     device: str = "auto"
@@ -53,6 +54,7 @@ class TranscribeOptions:
     batch_seconds: float = 120.0
     window_s: float = 30.0
     overlap_s: float = 4.0
+    allow_sibling: bool = False
 
     def __post_init__(self) -> None:
         wrong = []
@@ -173,7 +175,7 @@ class Transcriber:
         chosen = options or TranscribeOptions()
         folder = AdapterFolder.load(Path(adapter))
         base = backbone_module.load(backbone or folder.backbone_name, device=chosen.device)
-        folder.attach(base)
+        folder.attach(base, allow_sibling=chosen.allow_sibling)
         return cls(base, folder, chosen)
 
     def recordings(

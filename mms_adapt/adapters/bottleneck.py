@@ -53,7 +53,7 @@ class Config:
         if self.mode not in ("sequential", "parallel"):
             wrong.append(f"mode={self.mode!r}: give sequential or parallel")
         if not self.sublayers or set(self.sublayers) - set(SUBLAYERS):
-            wrong.append(f"sublayers={','.join(map(str, self.sublayers))}: give attention, feed_forward or both")
+            wrong.append(f"sublayers={places!r}: give attention, feed_forward or both")
         if wrong:
             raise OptionError("; ".join(wrong))
 

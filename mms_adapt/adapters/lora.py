@@ -1,8 +1,8 @@
 """Low-rank changes of the frozen matrices themselves.
 
-In: a stock model. Out: the same model in which chosen matrices W give `W x + alpha / rank * B A x`. A starts at
-random and B at zero, so that it starts as the identity. Names and scaling are PEFT's. It does not know where
-weights come from.
+In: a stock model. Out: the same model in which chosen matrices W give `W x + alpha / rank * B A x`. A starts
+at random and B at zero, so that it starts as the identity. Names and scaling are PEFT's. It does not know
+where weights come from.
 
 Source: Hu et al. 2022, LoRA: Low-Rank Adaptation of Large Language Models, section 4.1.
 """
@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mms_adapt.adapters._beside import Beside, topmost, wrong_layers
 from mms_adapt.errors import OptionError
 
 LEARNING_RATE = 2e-3
+ALL = ("q_proj", "k_proj", "v_proj", "out_proj", "intermediate_dense", "output_dense")
 _OWNED = re.compile(r"wav2vec2\.encoder\.layers\.\d+\.[\w.]+\.lora_[AB]\.weight")
 _LAYER = "wav2vec2.encoder.layers."
 
@@ -33,7 +33,7 @@ class Config:
     """Rank of every change."""
     alpha: float | None = None
     """The change is multiplied by alpha / rank; None for alpha = 2 rank."""
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj", "intermediate_dense", "output_dense")
+    targets: tuple[str, ...] = ALL
     """Which matrices of a layer: the last part of a name, a whole name, or a regular expression for it."""
     layers: int | str = "all"
     """How many of the topmost layers are changed."""
@@ -44,8 +44,8 @@ class Config:
         given: Any = self.targets
         object.__setattr__(self, "targets", (given,) if isinstance(given, str) else tuple(given))
         wrong = wrong_layers(self.layers)
-        if isinstance(self.rank, bool) or not isinstance(self.rank, int) or self.rank < 1:
-            wrong.append(f"rank={self.rank!r}: give at least 1")
+        if self.rank < 1:
+            wrong.append(f"rank={self.rank}: give at least 1")
         if self.alpha is not None and not (math.isfinite(self.alpha) and self.alpha > 0):
             wrong.append(f"alpha={self.alpha}: give more than 0")
         if not self.targets:
@@ -117,8 +117,8 @@ def attach(model: Any, config: Config) -> None:
     ]
     if not found:
         raise OptionError(
-            f"targets={','.join(config.targets)}: no matrix of the encoder's layers has such a name; such are "
-            "q_proj, v_proj, intermediate_dense and output_dense"
+            f"targets={','.join(config.targets)}: no matrix of the encoder's layers has such a name; "
+            f"they have {', '.join(ALL)}"
         )
     for layer, name in found:
         parent, _, last = name.rpartition(".")
