@@ -1,14 +1,12 @@
-"""The adapter folder: read from disk after checking, put into a backbone, written, exported.
+"""The adapter folder: read from disk after checking, put into a backbone, written.
 
 In: a folder, or a backbone with a trained adapter in it. Out: an `AdapterFolder`, which never changes; a
-folder that appears whole or not at all; a folder for stock transformers. Only safetensors and JSON are read,
+folder that appears whole or not at all. Only safetensors and JSON are read,
 and nothing that was read is run. It does not know training.
 """
 
 import hashlib
-import json
 import math
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -122,42 +120,65 @@ class AdapterFolder:
         files.write_all(folder, {**contents, passport.FILE: written.to_json()})
         return replace(self, passport=written, path=folder)
 
-    def check(self, backbone: Backbone, *, kind: str | None = None) -> Any:
+    def relation(self, backbone: Backbone) -> str:
+        """Return what a backbone is to the one that it was trained on.
+
+        "same"; "sibling", the same backbone after further training or before it, or both from one parent, as
+        their records tell; "other"; or "unknown", where nobody noted its backbone.
+        """
+        written = self.passport
+        if not written.verified:
+            return "unknown"
+        if written.backbone_fingerprint == backbone.fingerprint:
+            return "same"
+        own = {written.backbone_fingerprint, *written.backbone_parents}
+        return "sibling" if own & {backbone.fingerprint, *backbone.source.parents} else "other"
+
+    def check(self, backbone: Backbone, *, kind: str | None = None, allow_sibling: bool = False) -> Any:
         """Return the module of its kind, after making sure that it was made for a backbone.
 
         Args:
             backbone: The backbone that it was trained on.
             kind: The dotted name of your own module, as in `attach`.
+            allow_sibling: As in `attach`.
 
         Raises:
             AdapterMismatchError: If it was made for another backbone.
             AdapterError: If its kind is not known.
         """
         written = self.passport
-        if written.verified and written.backbone_fingerprint != backbone.fingerprint:
+        relation = self.relation(backbone)
+        if relation == "other" or (relation == "sibling" and not allow_sibling):
+            hint = "give the backbone that it was trained on"
+            if relation == "sibling":
+                hint = (
+                    "they are siblings, one trained further, and it mostly makes more errors there. Say "
+                    "--allow-sibling (allow_sibling=True) to go on and measure it, or train it again"
+                )
             raise AdapterMismatchError(
                 f"{self.path or written.target_lang} was trained on the backbone {written.backbone!r} with "
                 f"fingerprint {written.backbone_fingerprint[:12]}, and {backbone.name!r} has "
-                f"{backbone.fingerprint[:12]}: give the backbone that it was trained on"
+                f"{backbone.fingerprint[:12]}: {hint}"
             )
         if (kind or written.kind) not in {*plugins.names("adapters"), kind}:
             known = ", ".join(plugins.names("adapters"))
             raise AdapterError(f"{self.path}: its kind {written.kind!r} is none of {known}")
         return plugins.load("adapters", kind or written.kind)
 
-    def attach(self, backbone: Backbone, *, kind: str | None = None) -> None:
+    def attach(self, backbone: Backbone, *, kind: str | None = None, allow_sibling: bool = False) -> None:
         """Put the adapter into a backbone, in place of what was in it.
 
         Args:
             backbone: The backbone that it was trained on.
             kind: The dotted name of your own module, where the adapter is of a kind that is not in the
                 package; what the passport says is never imported from elsewhere.
+            allow_sibling: Go on where the backbone is a sibling of its own; it is then less exact.
 
         Raises:
             AdapterMismatchError: If it was made for another backbone; the backbone stays bare.
             AdapterError: If its kind is not known.
         """
-        module = self.check(backbone, kind=kind)
+        module = self.check(backbone, kind=kind, allow_sibling=allow_sibling)
         backbone.bare()
         try:
             module.attach(backbone.model, module.Config(**self.passport.kind_options))
@@ -214,75 +235,6 @@ def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = Non
     from safetensors.torch import save
 
     return bytes(save(dict(tensors), metadata={"format": "pt", **(metadata or {})}))
-
-
-def export_stock(
-    adapter: AdapterFolder | str | PathLike[str], backbone: Backbone, out: str | PathLike[str]
-) -> Path:
-    """Write a folder that stock transformers opens: backbone, adapter, tokens and processor in one.
-
-    Args:
-        adapter: The adapter, or its folder.
-        backbone: The backbone that it was trained on.
-        out: The folder to write; it must not be there yet.
-
-    Raises:
-        AdapterError: If its kind is unknown to stock transformers.
-        AdapterMismatchError: If it belongs to another backbone.
-        OptionError: If `out` is there already.
-    """
-    one = adapter if isinstance(adapter, AdapterFolder) else AdapterFolder.load(adapter)
-    folder, target_lang = Path(out), one.passport.target_lang
-    one.attach(backbone)
-    if not getattr(plugins.load("adapters", one.passport.kind), "STOCK", False):
-        raise AdapterError(f"stock transformers does not know adapters of the kind {one.passport.kind!r}")
-    if folder.exists():
-        raise OptionError(f"{folder}: it is there already; name a folder to be made")
-    source = backbone.source
-    with files.new_folder(folder) as unfinished:
-        for path in [*source.weights, source.folder / "config.json", *source.settings]:
-            shutil.copyfile(path, unfinished / path.name)
-        (unfinished / one.passport.weights_file).write_bytes(pack(one.tensors))
-        (unfinished / "vocab.json").write_text(one.vocab.to_json(target_lang), encoding="utf-8")
-        settings = json.dumps(_tokenizer_settings(one.vocab, target_lang), ensure_ascii=False, indent=1)
-        (unfinished / "tokenizer_config.json").write_text(settings, encoding="utf-8")
-        (unfinished / "README.md").write_text(_card(one, backbone), encoding="utf-8")
-    return folder
-
-
-def _tokenizer_settings(vocab: Vocab, target_lang: str) -> dict[str, Any]:
-    """Name the special tokens; a token that is not in the vocabulary would be added behind it."""
-    names = {"bos_token": ("<s>",), "eos_token": ("</s>",), "unk_token": ("<unk>", "[UNK]")}
-    specials = {
-        name: next((one for one in tokens if one in vocab.tokens), None) for name, tokens in names.items()
-    }
-    blank = vocab.tokens[vocab.blank_id]
-    return {
-        "tokenizer_class": "Wav2Vec2CTCTokenizer",
-        **specials,
-        "unk_token": specials["unk_token"] or blank,
-        "pad_token": blank,
-        "word_delimiter_token": vocab.tokens[vocab.delimiter_id],
-        "do_lower_case": False,
-        "target_lang": target_lang,
-    }
-
-
-def _card(adapter: AdapterFolder, backbone: Backbone) -> str:
-    licence = adapter.passport.licence or backbone.licence or "unknown"
-    code = adapter.passport.target_lang
-    return f"""---
-license: {licence.lower()}
-language: {code}
----
-
-{backbone.name} with an adapter for {code}. The weights are derived from the backbone's, so its licence,
-{licence}, holds for them.
-
-    model = Wav2Vec2ForCTC.from_pretrained(
-        FOLDER, target_lang="{code}", ignore_mismatched_sizes=True, dtype=torch.float32
-    )
-"""
 
 
 def _without_passport(folder: Path) -> Passport:

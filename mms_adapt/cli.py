@@ -17,6 +17,7 @@ from mms_adapt._version import __version__
 from mms_adapt.cli_options import (
     AdaptersBackbone,
     AdapterScale,
+    AllowSibling,
     Backbone,
     Checkpointing,
     Code,
@@ -27,6 +28,8 @@ from mms_adapt.cli_options import (
     Graphemes,
     HotWord,
     HotWords,
+    Kind,
+    KindOptions,
     Layers,
     Layout,
     Lean,
@@ -34,9 +37,12 @@ from mms_adapt.cli_options import (
     Normaliser,
     Quantise,
     Quiet,
+    Relatives,
     Settings,
+    StartAt,
     decoding,
     given,
+    kind_given,
     languages,
     pairs,
     weights,
@@ -132,9 +138,10 @@ def train(
     batch_seconds: Annotated[float | None, typer.Option(help="Speech in one batch.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     layers: Layers = None,
-    start: Annotated[
-        str | None, typer.Option(help="Where the adapter starts: zero, backbone or language:CODE.")
-    ] = None,
+    kind: Kind = None,
+    kind_option: KindOptions = None,
+    start: StartAt = None,
+    relatives: Relatives = None,
     head_start: Annotated[str | None, typer.Option(help="Where the head starts: shared or fresh.")] = None,
     patience: Annotated[
         int | None, typer.Option(help="Evaluations without improvement before it stops.")
@@ -164,7 +171,9 @@ def train(
         max_minutes=max_minutes,
         batch_seconds=batch_seconds,
         learning_rate=learning_rate,
+        **kind_given(kind, kind_option),
         start=start,
+        relatives=relatives,
         head_start=head_start,
         patience=patience,
         seed=seed,
@@ -211,6 +220,7 @@ def transcribe(
     quantise: Quantise = "none",
     device: Device = "auto",
     backbone: AdaptersBackbone = None,
+    allow_sibling: AllowSibling = False,
     adapter_scale: AdapterScale = 1.0,
     mix: Mix = None,
     quiet: Quiet = False,
@@ -240,6 +250,7 @@ def transcribe(
             quantise=quantise,
             device=device,
             backbone=backbone,
+            allow_sibling=allow_sibling,
             progress=progress,
         )
     terminal.tell_languages(hypotheses)

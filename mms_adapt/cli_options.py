@@ -72,6 +72,26 @@ Mix = Annotated[
     list[str] | None,
     typer.Option(metavar="CODE=WEIGHT", help="Mix adapters of the registry, such as mdw/north=0.7; repeat."),
 ]
+Kind = Annotated[
+    str | None, typer.Option(help="Kind of adapter: attention (MMS's own), bottleneck, lora or head_only.")
+]
+KindOptions = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="What the kind may be told, such as rank=8; repeatable."),
+]
+StartAt = Annotated[
+    str | None,
+    typer.Option("--start", help="Where the adapter starts: zero, random, auto, backbone or language:CODE."),
+]
+Relatives = Annotated[
+    str | None, typer.Option(help="Folder of adapters by language, from which --start chooses.")
+]
+AllowSibling = Annotated[
+    bool,
+    typer.Option(
+        "--allow-sibling", help="Go on where the backbone is the adapter's own after further training."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
 
@@ -196,4 +216,19 @@ def decoding(
             raise OptionError(f"--hot-word {one!r}: write WORD or WORD=WEIGHT, such as brazza=4") from None
     if hot:
         found["hot_words"] = hot
+    return found
+
+
+def kind_given(kind: str | None, words: Iterable[str] | None) -> dict[str, Any]:
+    """Return the kind of adapter and its options as a training takes them; empty where neither was given.
+
+    Raises:
+        OptionError: If an option is written in another way, is not the kind's, or is of another type.
+    """
+    options = pairs(words, option="--kind-option", such_as="rank=8")
+    found: dict[str, Any] = {} if kind is None else {"adapter": kind}
+    if options:
+        from mms_adapt import kind_options
+
+        found["adapter_options"] = kind_options.parse(kind or "attention", options)
     return found

@@ -13,6 +13,7 @@ import typer
 from mms_adapt import terminal
 from mms_adapt.cli_options import (
     AdaptersBackbone,
+    AllowSibling,
     Backbone,
     Decoder,
     DecoderOptions,
@@ -38,6 +39,7 @@ def evaluate(
     decoder_option: DecoderOptions = None,
     device: Device = "auto",
     backbone: AdaptersBackbone = None,
+    allow_sibling: AllowSibling = False,
     sound: Annotated[
         bool, typer.Option("--sound", help="Put players and spectrograms into an HTML report.")
     ] = False,
@@ -63,7 +65,7 @@ def evaluate(
             decoder_options=decoder_pairs(decoder_option),
             device=device,
             backbone=backbone,
-            options=EvaluateOptions(embed_audio=sound, embed_audio_mb=sound_mb),
+            options=EvaluateOptions(embed_audio=sound, embed_audio_mb=sound_mb, allow_sibling=allow_sibling),
             progress=progress,
         )
     terminal.show_score(score, split=split, examples=show)

@@ -44,12 +44,15 @@ class EvaluateOptions:
         seed: Start of their random numbers.
         embed_audio: Put the sound of utterances, and its spectrogram, into an HTML report.
         embed_audio_mb: At most so much of it; those with most errors come first.
+        allow_sibling: Go on where the backbone is the adapter's own after further training, or before it; the
+            score is marked.
     """
 
     bootstrap: int = 1000
     seed: int = 0
     embed_audio: bool = False
     embed_audio_mb: float = 24.0
+    allow_sibling: bool = False
 
 
 def evaluate(
@@ -91,9 +94,8 @@ def evaluate(
     """
     chosen = options or EvaluateOptions()
     wanted = reports.formats(report, json=json)
-    through = TranscribeOptions(
-        device=device, decoder=decoder, decoder_options=decoder_options, batch_seconds=batch_seconds
-    )
+    sibling = chosen.allow_sibling
+    through = TranscribeOptions(device, decoder, decoder_options, batch_seconds, allow_sibling=sibling)
     data = Prepared.of(prepared)
     utterances = _utterances(data, split)
     transcriber = Transcriber.load(adapter, backbone=backbone, options=through)
@@ -222,6 +224,8 @@ def _conditions(transcriber: Transcriber, data: Prepared, split: str) -> Conditi
         marks.append("adapter_unverified")
     elif passport.normaliser != data.normaliser:
         marks.append("normaliser_differs")
+    if transcriber.adapter.relation(transcriber.backbone) == "sibling":
+        marks.append("backbone_sibling")
     given = transcriber.decoder_options
     return Conditions(
         normaliser=data.normaliser,

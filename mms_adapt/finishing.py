@@ -40,6 +40,7 @@ def finish(task: Task, folder: Path, metrics: Mapping[str, Any]) -> AdapterFolde
         kind_options=task.begun.kind_options,
         backbone=name,
         backbone_fingerprint=fingerprint,
+        backbone_parents=backbone.source.parents,
         licence=backbone.licence or "",
         data_licence=data.licence or "",
         corpus=data.corpus,

@@ -33,6 +33,8 @@ class Passport:
     """What the user called the backbone; "backbone" alone is the folder of this name inside the adapter's."""
     backbone_fingerprint: str = ""
     """Hash of the backbone's frozen weights; "" where nobody noted it, so that nothing can be verified."""
+    backbone_parents: tuple[str, ...] = ()
+    """Fingerprints of earlier states of the backbone, from which a sibling is known."""
     licence: str = ""
     """Licence of the backbone's weights, which holds for what is derived from them."""
     data_licence: str = ""
@@ -55,6 +57,8 @@ class Passport:
     """Pseudonyms of the speakers of each part that was used, so that one who withdraws can be found."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Utterances that training left out, by reason."""
+    parents: Mapping[str, float] = field(default_factory=dict)
+    """Of a merge: the adapters that it was made of, each language@hash with its weight."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Every option of the training."""
     run: Mapping[str, Any] = field(default_factory=dict)

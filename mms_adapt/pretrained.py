@@ -44,6 +44,7 @@ class Pretrained:
         weights: The safetensors files.
         settings: What says how audio is brought in: `preprocessor_config.json` or its like.
         licence: The licence of the weights, where it is known.
+        parents: Fingerprints of the models that it came from by further training, as its folder tells.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Pretrained:
     weights: tuple[Path, ...]
     settings: tuple[Path, ...]
     licence: str | None
+    parents: tuple[str, ...] = ()
 
     def tensors(self) -> "Iterator[tuple[str, Tensor]]":
         """Return every tensor of the model by its present name, as it is stored.
@@ -121,7 +123,8 @@ def find(name: str | os.PathLike[str]) -> Pretrained:
     settings = settings.get("feature_extractor", settings)
     licence = MMS_LICENCE if name.startswith("facebook/mms-") else _licence(folder / "README.md")
     normalise = bool(settings.get("do_normalize", True))
-    return Pretrained(name, folder, config, normalise, _weights(name, folder), (path,), licence)
+    weights, parents = _weights(name, folder), _parents(folder)
+    return Pretrained(name, folder, config, normalise, weights, (path,), licence, parents)
 
 
 def fingerprint(tensors: "Iterable[tuple[str, Tensor]]") -> str:
@@ -260,6 +263,13 @@ def _weights(name: str, folder: Path) -> tuple[Path, ...]:
             "never from pickles such as pytorch_model.bin"
         )
     return tuple(folder / one for one in files)
+
+
+def _parents(folder: Path) -> tuple[str, ...]:
+    """Return the fingerprints that `pretraining.json` tells of the model after earlier trainings."""
+    found = _json(folder / "pretraining.json", needed=False).get("trainings", [])
+    records = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return tuple(str(one["fingerprint"]) for one in records if "fingerprint" in one)
 
 
 def _licence(card: Path) -> str | None:

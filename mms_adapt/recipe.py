@@ -55,7 +55,7 @@ class TrainConfig:
     batch_seconds: float = 16.0
     """Speech in one batch, padding included. Small batches learn most from little speech."""
     learning_rate: float | None = None
-    """Its peak; None for 0.004, or 0.0002 where the whole backbone is trained."""
+    """Its peak; None for what suits the kind, mostly 0.004, or 0.0002 where the whole backbone is trained."""
     warmup: float = 0.1
     """Share of the training in which the learning rate rises."""
     weight_decay: float = 0.0
@@ -69,8 +69,11 @@ class TrainConfig:
     adapter_layers: int | str = "all"
     """"all", or how many of the topmost layers get an adapter."""
     start: str = "zero"
-    """Where the adapter starts: "zero", so that it is the identity; "backbone", the adapter that the
-    checkpoint holds; or "language:CODE", one that comes with the backbone."""
+    """Where the adapter starts: "zero", so that it is the identity; "random"; "backbone", the adapter that
+    the checkpoint holds; "language:CODE", one that is among `relatives` or comes with the backbone; or
+    "auto", the one of `relatives` that hears some minutes of the training speech best."""
+    relatives: str | None = None
+    """Registry of the adapters from which it may start; needed for "auto"."""
     head_start: str = "shared"
     """Where the head starts: "shared", with the rows of characters that the start's own vocabulary has, or
     "fresh"."""
@@ -143,7 +146,10 @@ class TrainConfig:
     @property
     def peak(self) -> float:
         """The highest learning rate."""
-        return self.learning_rate or (2e-4 if self.full_finetune else 4e-3)
+        if self.learning_rate:
+            return self.learning_rate
+        own: float = getattr(plugins.load("adapters", self.adapter), "LEARNING_RATE", 4e-3)
+        return 2e-4 if self.full_finetune else own
 
     def suited(self, speech_s: float) -> "TrainConfig":
         """Return the options with those that were left open chosen.
@@ -192,8 +198,10 @@ class TrainConfig:
             except LanguageError as error:
                 return [f"start={self.start!r}: {error}"]
             return []
-        fine = self.start in ("zero", "backbone")
-        return [] if fine else [f"start={self.start!r}: give zero, backbone or language:CODE"]
+        if self.start == "auto" and self.relatives is None:
+            return ["start='auto': name the folder of adapters to start from, with relatives"]
+        fine = self.start in ("zero", "random", "backbone", "auto")
+        return [] if fine else [f"start={self.start!r}: give zero, random, auto, backbone or language:CODE"]
 
     def _wrong_speeds(self) -> list[str]:
         speeds: Any = self.speed_factors

@@ -20,7 +20,24 @@ from mms_adapt.errors import BackboneError, OptionError
 from mms_adapt.recipe import TrainConfig
 from mms_adapt.vocab import Vocab
 
-_HEAD_SPREAD = 0.02
+_HEAD_SPREAD = _RANDOM_SPREAD = 0.02
+
+
+@dataclass(frozen=True)
+class Relative:
+    """Another language's adapter to start from.
+
+    Attributes:
+        name: What it is called in the passport, and how it was found.
+        weights: Its tensors and tokens.
+        kind: Its kind.
+        kind_options: The fields of that kind's `Config`.
+    """
+
+    name: str
+    weights: Start
+    kind: str
+    kind_options: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,8 +59,15 @@ class Begun:
     head_start: str
 
 
-def begin(backbone: Backbone, config: TrainConfig, vocab: Vocab) -> Begun:
+def begin(backbone: Backbone, config: TrainConfig, vocab: Vocab, relative: Relative | None = None) -> Begun:
     """Put a new adapter and head into a backbone; they require gradients.
+
+    Args:
+        backbone: The backbone.
+        config: The options.
+        vocab: The language's tokens.
+        relative: The adapter to start from, where `config.start` leads to one that does not come with the
+            backbone.
 
     Raises:
         BackboneError: If the backbone has no weights to start from, as was asked for.
@@ -59,7 +83,9 @@ def begin(backbone: Backbone, config: TrainConfig, vocab: Vocab) -> Begun:
     except TypeError as error:
         raise OptionError(f"adapter_options: {config.adapter}: {error}; known: {', '.join(known)}") from error
     weights: Start | None = None
-    if config.start != "zero":
+    if relative is not None:
+        weights = relative.weights
+    elif config.start not in ("zero", "random"):
         weights = backbone.start(config.start.partition(":")[2] or None)
     backbone.bare()
     if weights is None:
@@ -73,10 +99,12 @@ def begin(backbone: Backbone, config: TrainConfig, vocab: Vocab) -> Begun:
     backbone.model.lm_head.requires_grad_(True)
     parameters = owned(backbone.model, kind)
     if weights is not None:
-        _fill_adapter(backbone, config.start, parameters, weights.tensors)
+        _fill_adapter(backbone, relative.name if relative else config.start, parameters, weights.tensors)
+    elif config.start == "random":
+        _fill_random(parameters, config.seed)
     shared = _fill_head(backbone, config, vocab, rows, tokens)
     told = f"shared ({shared} of {len(vocab)} tokens)" if config.head_start == "shared" else "fresh"
-    return Begun(kind, asdict(chosen), parameters, config.start, told)
+    return Begun(kind, asdict(chosen), parameters, relative.name if relative else config.start, told)
 
 
 def _fill_adapter(
@@ -93,6 +121,18 @@ def _fill_adapter(
             )
         with torch.no_grad():
             parameter.copy_(tensors[name])
+
+
+def _fill_random(parameters: Mapping[str, nn.Parameter], seed: int) -> None:
+    """Fill the matrices that are zero, so that the adapter is not the identity."""
+    random = torch.Generator().manual_seed(seed + 2)
+    for name, parameter in parameters.items():
+        if name.startswith(HEAD) or not parameter.requires_grad or parameter.ndim < 2:
+            continue
+        drawn = torch.empty(parameter.shape).normal_(0.0, _RANDOM_SPREAD, generator=random)
+        if not bool(parameter.detach().any()):
+            with torch.no_grad():
+                parameter.copy_(drawn)
 
 
 def _fill_head(

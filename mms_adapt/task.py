@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mms_adapt import backbone as backbone_module
-from mms_adapt import checkpoint
+from mms_adapt import checkpoint, relatives
 from mms_adapt.audio import SAMPLE_RATE_HZ, frame_count
 from mms_adapt.backbone import Backbone
 from mms_adapt.batches import Batches, Selection, select
@@ -155,7 +155,7 @@ def set_up(
     whole = torch.float32 if config.full_finetune else None
     if backbone is None:
         backbone = backbone_module.load(config.backbone, device=config.device, dtype=whole)
-    begun = begin(backbone, config, data.vocab)
+    begun = begin(backbone, config, data.vocab, relatives.chosen(data, backbone, config))
     backbone.checkpointing = config.checkpointing or config.lean
     if config.compile:
         backbone.compile()

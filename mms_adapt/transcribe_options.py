@@ -29,6 +29,7 @@ class TranscribeOptions:
         usual_s: How long a part should be where there are pauses enough; with pauses.
         overlap_s: Seconds that a window hears again of the one before it; with overlap.
         quantise: "none", or "int8": 8-bit integers in the encoder on a CPU, quicker and a little less exact.
+        allow_sibling: Go on where the backbone is the adapter's own after further training, or before it.
     """
 
     device: str = "auto"
@@ -40,6 +41,7 @@ class TranscribeOptions:
     usual_s: float = 4.0
     overlap_s: float = 4.0
     quantise: str = "none"
+    allow_sibling: bool = False
 
     def __post_init__(self) -> None:
         wrong = []

@@ -80,7 +80,7 @@ class Transcriber:
         base = backbone_module.load(backbone or folder.backbone_name, device=chosen.device)
         if chosen.quantise == "int8":
             base.quantise()
-        folder.attach(base)
+        folder.attach(base, allow_sibling=chosen.allow_sibling)
         return cls(base, folder, chosen)
 
     def recordings(

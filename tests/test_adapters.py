@@ -18,7 +18,12 @@ from mms_adapt.errors import OptionError
 from mms_adapt.passport import Passport
 
 # A new kind is added here with the options that its Config needs on the tiny model.
-OPTIONS: dict[str, dict[str, Any]] = {"attention": {"size": 4}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "attention": {"size": 4},
+    "bottleneck": {"reduction": 8, "sublayers": ["attention", "feed_forward"]},
+    "head_only": {},
+    "lora": {"rank": 2},
+}
 BATCH = tiny.padded(tiny.speech("abc de"), tiny.speech("fgh"))
 
 

@@ -12,7 +12,7 @@ import tiny
 import torch
 from safetensors.torch import load_file, save_file
 
-from mms_adapt import backbone, checkpoint, files, passport
+from mms_adapt import backbone, checkpoint, files, passport, stock_export
 from mms_adapt.adapters import attention
 from mms_adapt.backbone import Backbone
 from mms_adapt.checkpoint import AdapterFolder
@@ -265,10 +265,10 @@ def test_a_folder_without_passport_is_opened_as_unverified(base: Backbone, folde
 def test_exporting_needs_a_new_folder_and_the_right_backbone(
     base: Backbone, folder: Path, tmp_path: Path
 ) -> None:
-    out = checkpoint.export_stock(folder, base, tmp_path / "stock")
+    out = stock_export.export_stock(folder, base, tmp_path / "stock")
     assert "cc0-1.0" in (out / "README.md").read_text(encoding="utf-8")
     with pytest.raises(OptionError, match="there already"):
-        checkpoint.export_stock(folder, base, out)
+        stock_export.export_stock(folder, base, out)
     other = backbone.load(tiny.backbone(tmp_path / "other", seed=1), device="cpu")
     with pytest.raises(AdapterMismatchError):
-        checkpoint.export_stock(folder, other, tmp_path / "stock2")
+        stock_export.export_stock(folder, other, tmp_path / "stock2")

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoProcessor, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
-from mms_adapt import backbone, checkpoint
+from mms_adapt import backbone, checkpoint, stock_export
 from mms_adapt.adapters import attention
 from mms_adapt.backbone import Backbone
 from mms_adapt.checkpoint import AdapterFolder
@@ -82,7 +82,7 @@ def opened(folder: Path, code: str) -> Any:
 @pytest.mark.parametrize("layers", ["all", 1])
 def test_stock_opens_our_export(base: Backbone, tmp_path: Path, layers: str | int) -> None:
     one = ours(base, "mdw", 1, layers=layers)
-    out = checkpoint.export_stock(one, base, tmp_path / "stock")
+    out = stock_export.export_stock(one, base, tmp_path / "stock")
     found = our_logits(base)
     model = opened(out, "mdw")
     stock = stock_logits(model, out)
@@ -171,7 +171,7 @@ def test_an_unverified_adapter_needs_its_backbone_named(folder: Path, tmp_path: 
 @pytest.mark.parametrize("code", VOCABS)
 def test_the_stock_tokenizer_opens_our_vocabulary(base: Backbone, tmp_path: Path, code: str) -> None:
     vocab = VOCABS[code]
-    out = checkpoint.export_stock(ours(base, code, 1), base, tmp_path / "stock")
+    out = stock_export.export_stock(ours(base, code, 1), base, tmp_path / "stock")
     tokenizer = Wav2Vec2CTCTokenizer.from_pretrained(out, target_lang=code)
     assert len(tokenizer) == len(vocab) == tokenizer.vocab_size
     assert tokenizer.convert_ids_to_tokens(list(range(len(vocab)))) == list(vocab.tokens)

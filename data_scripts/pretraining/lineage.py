@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mms_adapt.pretrained import find, fingerprint
+
 NAME = "pretraining.json"
 """The list's file in an exported folder."""
 
@@ -28,7 +30,12 @@ def read(finished: Path) -> list[dict[str, Any]]:
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: it tells what {finished} has heard")
     record = json.loads(path.read_text(encoding="utf-8"))
-    return list(record["trainings"]) if finished.is_dir() else of_record(record)
+    if not finished.is_dir():
+        return of_record(record)
+    trainings = list(record["trainings"])
+    # adapters of this model are known by it, so that a model trained further can call itself their sibling
+    trainings[-1] = {**trainings[-1], "fingerprint": fingerprint(find(finished).tensors())}
+    return trainings
 
 
 def write(trainings: list[dict[str, Any]], folder: Path) -> None:

@@ -9,7 +9,8 @@ Each module here exports
 - `owns(parameter_name)`, which tells whether a parameter of the model belongs to the adapter. The head
   (`lm_head`) belongs to the training and to no kind.
 
-and may export `STOCK = True` where its tensors are those that stock transformers looks for. The fields
+and may export `STOCK = True` where its tensors are those that stock transformers looks for, and
+`LEARNING_RATE`, the peak that suits it where that is not the usual one. The fields
 `size`, `layers` and `seed` of a `Config` are filled from the backbone and the training's options. A kind adds
 or replaces modules only; `Backbone.bare` takes them out again. Adding a kind is adding a module: `plugins`
 finds it by its name. Adapters do not know data, files or training.

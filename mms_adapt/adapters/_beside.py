@@ -1,0 +1,65 @@
+"""What kinds share: a module put beside a frozen one, and the checks of options that several have.
+
+In: a stock model's modules. Out: modules that take their place, under whose names the frozen parameters stay
+what they were. It does not know a kind.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from mms_adapt.errors import OptionError
+
+
+class Beside(nn.Module):
+    """A frozen module with something beside it; the frozen one's parameters keep their names.
+
+    Args:
+        inner: The frozen module.
+    """
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self._inner = (inner,)  # in a tuple, so that it does not become a part with a name of its own
+        for name, child in inner.named_children():
+            self.add_module(name, child)
+        for name, parameter in inner.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)
+        self.train(inner.training)
+
+    @property
+    def inner(self) -> Any:
+        """The frozen module."""
+        return self._inner[0]
+
+
+def topmost(model: Any, layers: int | str) -> list[tuple[int, Any]]:
+    """Return number and module of the topmost layers, after taking out the adapters of the checkpoint.
+
+    Args:
+        model: A stock Wav2Vec2ForCTC.
+        layers: "all", or how many.
+
+    Raises:
+        OptionError: If more layers are asked for than the model has.
+    """
+    held = list(enumerate(model.wav2vec2.encoder.layers))
+    count = len(held) if layers == "all" else int(layers)
+    if count > len(held):
+        raise OptionError(f"adapter_layers={count}: the backbone has {len(held)} layers; give at most that")
+    for _, layer in held:
+        layer.adapter_layer = None
+    return held[len(held) - count :]
+
+
+def wrong_layers(layers: int | str) -> list[str]:
+    """Return what is wrong with a number of layers."""
+    if layers == "all" or (isinstance(layers, int) and not isinstance(layers, bool) and layers >= 1):
+        return []
+    return [f"adapter_layers={layers!r}: give all, or a number of layers"]
+
+
+def random_matrix(rows: int, columns: int, generator: torch.Generator) -> torch.Tensor:
+    """Return numbers for the way down, `(rows, columns)`, drawn on the CPU so that no device changes them."""
+    return torch.empty(rows, columns).normal_(0.0, columns**-0.5, generator=generator)
