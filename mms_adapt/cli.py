@@ -17,6 +17,7 @@ from mms_adapt._version import __version__
 from mms_adapt.cli_options import (
     AdaptersBackbone,
     AdapterScale,
+    AddTo,
     AllowSibling,
     Backbone,
     Checkpointing,
@@ -38,6 +39,7 @@ from mms_adapt.cli_options import (
     Quantise,
     Quiet,
     Relatives,
+    Restart,
     Settings,
     StartAt,
     decoding,
@@ -143,9 +145,7 @@ def train(
     start: StartAt = None,
     relatives: Relatives = None,
     head_start: Annotated[str | None, typer.Option(help="Where the head starts: shared or fresh.")] = None,
-    patience: Annotated[
-        int | None, typer.Option(help="Evaluations without improvement before it stops.")
-    ] = None,
+    patience: Annotated[int | None, typer.Option(help="Evaluations in vain before it stops.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another number, another course.")] = None,
     full_finetune: Annotated[
         bool, typer.Option("--full-finetune", help="Train the whole backbone, as a yardstick.")
@@ -153,9 +153,7 @@ def train(
     checkpointing: Checkpointing = False,
     lean: Lean = False,
     settings: Settings = None,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew; do not go on from a checkpoint.")
-    ] = False,
+    restart: Restart = False,
     quiet: Quiet = False,
 ) -> None:
     """Train an adapter. Run the same command again to go on after an interruption.
@@ -209,10 +207,7 @@ def transcribe(
         str, typer.Option(help="text, json, tsv, ctm, srt or vtt (subtitles), textgrid (Praat), elan.")
     ] = "text",
     out: Annotated[Path | None, typer.Option(help="Folder for one file a recording; else printed.")] = None,
-    add_to: Annotated[
-        Path | None,
-        typer.Option(help="ELAN document of the one recording: --out gets a copy of it with two more tiers."),
-    ] = None,
+    add_to: AddTo = None,
     decoder: Decoder = "auto",
     decoder_option: DecoderOptions = None,
     hot_word: HotWord = None,

@@ -86,12 +86,17 @@ StartAt = Annotated[
 Relatives = Annotated[
     str | None, typer.Option(help="Folder of adapters by language, from which --start chooses.")
 ]
+AddTo = Annotated[
+    Path | None,
+    typer.Option(help="ELAN document of the one recording: --out gets a copy of it with two more tiers."),
+]
 AllowSibling = Annotated[
     bool,
     typer.Option(
         "--allow-sibling", help="Go on where the backbone is the adapter's own after further training."
     ),
 ]
+Restart = Annotated[bool, typer.Option("--restart", help="Begin anew; do not go on from a checkpoint.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
 

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mms_adapt import cli_options, terminal
-from mms_adapt.cli_options import Backbone, Checkpointing, Device, Layers, Lean, Quiet, Settings, given
+from mms_adapt.cli_options import (
+    Backbone,
+    Checkpointing,
+    Device,
+    Layers,
+    Lean,
+    Quiet,
+    Restart,
+    Settings,
+    given,
+)
 
 if TYPE_CHECKING:
     from mms_adapt.recipe import TrainConfig
@@ -51,9 +61,7 @@ def train_many(
     checkpointing: Checkpointing = False,
     lean: Lean = False,
     settings: Settings = None,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew; do not go on from a checkpoint.")
-    ] = False,
+    restart: Restart = False,
     quiet: Quiet = False,
 ) -> None:
     """Train adapters for many languages in one pass, each as if it were alone.
