@@ -40,7 +40,7 @@ from mms_adapt.backbone import Backbone
 from mms_adapt.bank import Bank
 from mms_adapt.checkpoint import AdapterFolder
 from mms_adapt.passport import Passport
-from mms_adapt.transcriber import TranscribeOptions
+from mms_adapt.transcribe_options import TranscribeOptions
 from mms_adapt.vocab import Vocab, build
 
 RATE_HZ, TOKENS, ALL_OF_MMS = 16_000, 154, 1_162

@@ -201,7 +201,7 @@ def ours(options: argparse.Namespace, *, languages: int = 1, **changes: Any) -> 
     """Return trainings as `mms-adapt train` sets them up, one a language, with features made on the spot."""
     import torch
 
-    from mms_adapt import backbone as backbone_module
+    from mms_adapt import stock
     from mms_adapt.backbone import Backbone
     from mms_adapt.parallel import Team
     from mms_adapt.pretrained import Pretrained
@@ -215,7 +215,7 @@ def ours(options: argparse.Namespace, *, languages: int = 1, **changes: Any) -> 
     device = torch.device(options.device)
     source = Pretrained("random", Path("nowhere"), settings(options), True, (), (), None)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    model = backbone_module._build(source, random_tensors(options), dtype).to(device)
+    model = stock.build(source, random_tensors(options), dtype).to(device)
     backbone = Backbone(source, model, "0" * 64, device)
     backbone.checkpointing = config.checkpointing or config.lean
     if config.compile:

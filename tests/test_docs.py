@@ -6,6 +6,7 @@ import shutil
 import sys
 import types
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import soundfile
 import tiny
 
 from mms_adapt import backbone, plugins
+from mms_adapt.checkpoint import AdapterFolder
 from mms_adapt.decoders import Hypothesis
 from mms_adapt.scoring import score
 from mms_adapt.writers import elan
@@ -158,6 +160,8 @@ def test_python_of_the_documents_runs(
         shutil.rmtree(place / "adapters", ignore_errors=True)
     if "adapters" in block and "mms_adapt.train(" not in block:
         ready(place)
+    if "mms_adapt.Bank(" in block:
+        registries(place)
     if "Wav2Vec2ForCTC" in block:
         stock_folder(place)
     monkeypatch.setattr(mms_adapt, "train", trained_briefly(mms_adapt.train))
@@ -167,8 +171,6 @@ def test_python_of_the_documents_runs(
 
 def trained_briefly(train: object) -> object:
     """Return `train` with the tiny backbone, and one pass over the data."""
-    from dataclasses import replace
-
     from mms_adapt import TrainConfig
 
     def brief(prepared: object, out: object, config: TrainConfig | None = None) -> object:
@@ -184,6 +186,17 @@ def stock_folder(place: Path) -> None:
         shutil.copytree(place / "base", place / "folder")
         for name in ("adapter.mdw.safetensors", "vocab.json"):
             shutil.copy(place / "adapters" / "mdw" / name, place / "folder" / name)
+
+
+def registries(place: Path) -> None:
+    """Put further languages and dialects beside the adapter, as docs/serving.md has them."""
+    ready(place)
+    adapter = AdapterFolder.load(place / "adapters" / "mdw")
+    for code in ("wol", "chr"):
+        passport = replace(adapter.passport, target_lang=code)
+        replace(adapter, passport=passport).save(place / "adapters" / code)
+    for name in ("north", "south"):
+        adapter.save(place / "dialects" / "mdw" / name)
 
 
 def module_of(kind: str, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
