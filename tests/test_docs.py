@@ -222,15 +222,17 @@ def test_the_reader_shown_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     import mms_adapt
 
     reader = module_of("corpora", monkeypatch)
-    assert not reader.recognise(tmp_path)
+    source = tmp_path / "recordings"
+    source.mkdir()
+    assert not reader.recognise(source)
     for number in range(24):
         text = tiny.sentence(number)
         name = f"{'ann ben cat dan'.split()[number % 4]}_{number:02}"
-        soundfile.write(tmp_path / f"{name}.wav", tiny.speech(text, number), tiny.RATE_HZ)
-        (tmp_path / f"{name}.txt").write_text("remark: laughs" if number == 5 else text, encoding="utf-8")
-    assert reader.recognise(tmp_path)
+        soundfile.write(source / f"{name}.wav", tiny.speech(text, number), tiny.RATE_HZ)
+        (source / f"{name}.txt").write_text("remark: laughs" if number == 5 else text, encoding="utf-8")
+    assert reader.recognise(source)
     prepared = mms_adapt.prepare(
-        tmp_path, tmp_path.parent / "out", target_lang="mdw", corpus="shown_corpora.mine",
+        source, tmp_path / "out", target_lang="mdw", corpus="shown_corpora.mine",
         corpus_options={"without": "remark"},
     )  # fmt: skip
     speakers = {one.speaker for part in ("train", "dev", "test") for one in prepared.utterances(part)}

@@ -193,17 +193,18 @@ def test_no_tier_that_fits(tmp_path: Path) -> None:
 
 
 def test_missing_recordings_are_told_with_their_links(tmp_path: Path) -> None:
-    put(tmp_path, "a.eaf", TEXT, link="file:///C:/My/one.wav")
-    put(tmp_path, "b.eaf", TEXT, link="file:///C:/My/two.wav")
-    put(tmp_path, "c/c.eaf", TEXT, link=None)
+    source = tmp_path / "corpus"
+    put(source, "a.eaf", TEXT, link="file:///C:/My/one.wav")
+    put(source, "b.eaf", TEXT, link="file:///C:/My/two.wav")
+    put(source, "c/c.eaf", TEXT, link=None)
     links = [
         "a.eaf (file:///C:/My/one.wav)",
         "b.eaf (file:///C:/My/two.wav)",
         "c/c.eaf (no recording has its name)",
     ]
-    assert f"documents without their recording: 3: {', '.join(links)}" in gathered(tmp_path).notes
+    assert f"documents without their recording: 3: {', '.join(links)}" in gathered(source).notes
     with pytest.raises(CorpusError) as raised:
-        prepare(tmp_path, tmp_path.parent / "out", target_lang="abz")
+        prepare(source, tmp_path / "out", target_lang="abz")
     assert "6 x missing_audio" in str(raised.value) and all(one in str(raised.value) for one in links)
 
 

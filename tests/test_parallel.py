@@ -28,15 +28,18 @@ from mms_adapt.training import TrainConfig, train
 torch.set_num_threads(1)
 prepared, out, options, stop = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4])
 
+def say(line):
+    os.write(1, f"rank {os.environ['RANK']} {line}\\n".encode())  # one write, whole in the pipe of both
+
 def progress(stage, done, *_):
     if stage == 'train' and done == stop and os.environ['RANK'] == '1':
         os.kill(os.getpid(), signal.SIGTERM)
 
 try:
     result = train(prepared, out, TrainConfig(**options), progress=progress)
-    print(f"rank {os.environ['RANK']} best {result.best_dev_cer}", flush=True)
+    say(f"best {result.best_dev_cer}")
 except KeyboardInterrupt:
-    print(f"rank {os.environ['RANK']} stopped", flush=True)
+    say("stopped")
 """
 
 
