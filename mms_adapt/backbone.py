@@ -11,6 +11,7 @@ convolutions, norms, adapters, head and logits stay float32. On a CPU everything
 computed with.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from os import PathLike
@@ -19,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mms_adapt import encoder_layer, layers, pretrained, quantise, stock
+from mms_adapt import encoder_layer, layers, pretrained, quantise, rowwise, stock
 from mms_adapt.audio import FRAME_STRIDE, RECEPTIVE_FIELD, frame_count
 from mms_adapt.encoder import Convolutions, PositionalConvolution, normalised
 from mms_adapt.errors import BackboneError, OptionError
 from mms_adapt.layers import FrozenLayer, added, again
+from mms_adapt.packed import Packing
 from mms_adapt.pretrained import Pretrained
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ class Backbone:
         adapter_size: Channels inside an adapter of MMS's kind.
         checkpointing: Whether layers keep their input alone for the backward pass, and compute the rest anew:
             much less memory, a third more arithmetic.
+        packing: Whether layers take the real frames of a batch alone, where they can; on a GPU in bfloat16.
     """
 
     def __init__(self, source: Pretrained, model: Any, fingerprint: str, device: torch.device) -> None:
@@ -90,11 +93,13 @@ class Backbone:
         self._convolutions = Convolutions(extractor.conv_layers, RECEPTIVE_FIELD, FRAME_STRIDE)
         self._positions = PositionalConvolution(self._encoder.pos_conv_embed)
         self.checkpointing = False
+        self.packing = device.type == "cuda" and self.dtype == torch.bfloat16 and rowwise.quick()
         self._frozen: list[FrozenLayer | None] = [FrozenLayer(layer) for layer in self._encoder.layers]
         self._compute: layers.Core = layers.compute
 
     def compile(self) -> None:
-        """Compile the layers, each as a whole; the first steps take longer."""
+        """Compile the layers, each as a whole, instead of packing; the first steps take longer."""
+        self.packing = False
         self._compute = layers.compiled()
 
     def quantise(self) -> None:
@@ -262,6 +267,10 @@ class Backbone:
     def _through(self, hidden: Tensor, frame_counts: Tensor, first: int, last: int) -> Tensor:
         """Pass hidden states `(batch, frames, hidden)` through layers."""
         hidden = hidden.to(self.dtype)
+        if self.packing and int(frame_counts.max()):
+            whole = [one for one in self._frozen[first:last] if one is not None and one.packs()]
+            if len(whole) == last - first:
+                return self._packed(hidden, frame_counts, whole)
         attention = self._seen(hidden, frame_counts)
         for layer, frozen in list(zip(self._encoder.layers, self._frozen, strict=True))[first:last]:
             keep = not (self.checkpointing and torch.is_grad_enabled())
@@ -274,6 +283,18 @@ class Backbone:
             else:
                 hidden = layer(hidden, attention_mask=attention) if keep else again(layer, hidden, attention)
         return hidden
+
+    def _packed(self, hidden: Tensor, frame_counts: Tensor, frozen: Sequence[FrozenLayer]) -> Tensor:
+        """Pass hidden states `(batch, frames, hidden)` through layers without their padding."""
+        packing = Packing(frame_counts, hidden.shape[1], self.device)
+        keep = not (self.checkpointing and torch.is_grad_enabled())
+        with torch.autocast(self.device.type, enabled=False):
+            flat = packing.pack(hidden)
+            for one, adapter in zip(frozen, layers.folded(frozen), strict=True):
+                flat = (
+                    one.packed(flat, packing, adapter) if keep else again(one.packed, flat, packing, adapter)
+                )
+            return packing.unpack(flat)
 
     def _masked(self, hidden: Tensor, masks: Masks, *, zero: bool = False) -> Tensor:
         """Hide frames `(batch, frames)` and channels `(batch, hidden)` of `(batch, frames, hidden)`."""

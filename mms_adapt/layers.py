@@ -12,13 +12,16 @@ the backward pass, or compiled as a whole.
 A layer of which a part was replaced or is trained is left to the stock module.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+
+from mms_adapt import packed
+from mms_adapt.packed import Narrow, Packing
 
 Weights = tuple[Tensor, ...]
 Core = Callable[..., Tensor]
@@ -49,6 +52,7 @@ class FrozenLayer:
         ]
         self.dtype: torch.dtype = attention.q_proj.weight.dtype
         self._heads, self._scale = int(attention.num_heads), float(attention.scaling)
+        self._even = abs(self._scale * (attention.head_dim**0.5) - 1) < 1e-6
         self._usual = attention.config.hidden_act == "gelu"
         self._eps = float(layer.layer_norm.eps)
         projections = [getattr(attention, name) for name in _MATRICES[:3]]
@@ -93,6 +97,23 @@ class FrozenLayer:
                 )
                 self._weights = tuple(one.detach().to(self.dtype) for one in found)
         return self._weights
+
+    def packs(self) -> bool:
+        """Tell whether `packed` can compute it: all of it is frozen but for an adapter of MMS's kind, if any."""
+        return self.serves() and self._even and (self.adapter() is None or self._mms_kind())
+
+    def _mms_kind(self) -> bool:
+        adapter = self._layer.adapter_layer
+        return not hasattr(adapter, "gathered") and _inside(adapter) is not None
+
+    def adapter(self) -> Any:
+        """Return the adapter of the layer; None where it has none, or one that does nothing."""
+        adapter = self._layer.adapter_layer
+        return adapter if getattr(adapter, "present", True) else None
+
+    def packed(self, hidden: Tensor, packing: Packing, adapter: Narrow | None) -> Tensor:
+        """Return hidden states `(frames, hidden)` behind the layer; see `packed.run`."""
+        return packed.run(hidden, packing, self.weights(), adapter, self._heads, self._eps)
 
     def __call__(self, hidden: Tensor, attention: Tensor | None, core: Core) -> Tensor:
         """Return hidden states `(batch, frames, hidden)` behind the layer, its adapter included.
@@ -188,13 +209,25 @@ def _inside(adapter: Any) -> Weights | None:
     kind = type(adapter)
     if f"{kind.__module__}.{kind.__name__}" not in _MMS_KIND or "forward" in vars(adapter):
         return None
+    return _tensors(adapter)
+
+
+def _tensors(adapter: Any) -> Weights:
     parts = (adapter.norm, adapter.linear_1, adapter.linear_2)
     return tuple(tensor for one in parts for tensor in (one.weight, one.bias))
 
 
-def again(layer: Any, hidden: Tensor, attention: Tensor | None, *rest: Any) -> Tensor:
+def folded(frozen: Sequence[FrozenLayer]) -> list[Narrow | None]:
+    """Return the adapters of layers as `FrozenLayer.packed` takes them, all folded at once."""
+    adapters = [one.adapter() for one in frozen]
+    some = [_tensors(one) for one in adapters if one is not None]
+    ready = iter(packed.fold(some) if some else ())
+    return [None if one is None else next(ready) for one in adapters]
+
+
+def again(layer: Any, hidden: Tensor, *rest: Any) -> Tensor:
     """Compute a layer, keeping its input alone; the backward pass computes the rest again."""
-    found: Tensor = checkpoint(layer, hidden, attention, *rest, use_reentrant=False, preserve_rng_state=False)
+    found: Tensor = checkpoint(layer, hidden, *rest, use_reentrant=False, preserve_rng_state=False)
     return found
 
 

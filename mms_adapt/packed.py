@@ -1,0 +1,264 @@
+"""The encoder's layers over frames that lie side by side, without padding, while their matrices are frozen.
+
+In: weights of stock layers, adapters of MMS's kind, and hidden states `(frames, hidden)` of all rows of a
+batch one behind the other. Out: what the layers themselves give, to rounding. It does not know models,
+adapters' files or training.
+
+What it saves: nothing is computed for padding, attention needs no mask, and heads are not moved about in
+memory. The backward pass is written out: matrices get no gradient, so what they were given is not kept, norms
+are computed anew from their input, and each sum of gradients is taken where one of them is made. Kept of a
+layer are its input, query, key, value and what attention made of them, what the feed-forward block got and
+its activation before GELU, and the adapter's normed input.
+
+Source: packing as in Krell et al. 2021, Efficient Sequence Packing without Cross-contamination; attention by
+Dao 2023, FlashAttention-2.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional
+
+from mms_adapt import rowwise
+
+Weights = tuple[Tensor, ...]
+_ADAPTER_EPS = 1e-5  # of the norm in an adapter of MMS's kind
+ROOM = 8  # channels added inside an adapter; one of them is always 1, and its row of the way up is the bias
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """Adapters of one layer; the first axis of the batch's rows only where each row has its own.
+
+    Attributes:
+        inward: The way down with the norm's factors in it, `(size + 8, hidden)` or `(batch, size + 8, hidden)`.
+        inner: What is added there, `(size + 8,)` or `(batch, size + 8)`; 1 for the channel of the bias.
+        outward: The way up, as `inward`.
+    """
+
+    inward: Tensor
+    inner: Tensor
+    outward: Tensor
+
+
+class Packing:
+    """Where the real frames of a batch stand.
+
+    Args:
+        frame_counts: Real frames of each row, `(batch,)`, on the CPU.
+        frames: Frames of a padded row.
+        device: Where the batch lies.
+    """
+
+    def __init__(self, frame_counts: Tensor, frames: int, device: torch.device) -> None:
+        counts = frame_counts.long()
+        self._shape, self.longest = (len(counts), frames), int(counts.max())
+        ends = counts.cumsum(0)
+        self.count = int(ends[-1])
+        borders = functional.pad(ends, (1, 0)).int()
+        self.borders = borders.to(device, non_blocking=True)  # `(batch + 1,)`
+        self._borders = borders.tolist()
+        rows = torch.arange(len(counts), dtype=torch.int32).repeat_interleave(counts)
+        self.row_of_frame = rows.to(device, non_blocking=True)  # `(frames,)`
+        self._places: Tensor | None = None
+        if self.count < len(counts) * frames:
+            before = torch.arange(len(counts)) * frames - functional.pad(ends, (1, -1))
+            places = torch.arange(self.count) + before.repeat_interleave(counts)
+            self._places = places.to(device, non_blocking=True)
+
+    def pack(self, hidden: Tensor) -> Tensor:
+        """Return the real frames `(frames, hidden)` of `(batch, frames, hidden)`."""
+        flat = hidden.reshape(-1, hidden.shape[-1])
+        return flat if self._places is None else flat.index_select(0, self._places)
+
+    def unpack(self, flat: Tensor) -> Tensor:
+        """Return them in their places `(batch, frames, hidden)`; zeros behind a row's frames."""
+        if self._places is not None:
+            padded = flat.new_zeros(self._shape[0] * self._shape[1], flat.shape[1])
+            flat = padded.index_copy(0, self._places, flat)
+        return flat.view(*self._shape, -1)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Let each row's frames look at that row; all `(frames, heads, channels)`."""
+        if query.is_cuda and query.dtype != torch.float32:
+            from torch.nn.attention.varlen import varlen_attn
+
+            borders, longest = self.borders, self.longest
+            seen = varlen_attn(query, key, value, borders, borders, longest, longest)
+            assert isinstance(seen, Tensor)
+            return seen
+        parts = []
+        for start, end in zip(self._borders[:-1], self._borders[1:], strict=True):
+            # `(frames, heads, channels)` to `(heads, frames, channels)` and back
+            row = (one[start:end].transpose(0, 1) for one in (query, key, value))
+            parts.append(functional.scaled_dot_product_attention(*row).transpose(0, 1))
+        return torch.cat(parts)
+
+    def times(self, flat: Tensor, matrices: Tensor) -> Tensor:
+        """Return the product of `(frames, left)` with `(left, right)`, or with each row's own."""
+        if matrices.ndim == 2:
+            return flat @ matrices
+        if flat.is_cuda:
+            return functional.grouped_mm(flat, matrices, offs=self.borders[1:])
+        borders = zip(self._borders[:-1], self._borders[1:], matrices, strict=True)
+        return torch.cat([flat[start:end] @ matrix for start, end, matrix in borders])
+
+    def outer(self, left: Tensor, right: Tensor, each: bool) -> Tensor:
+        """Return the sum over frames of the products of `(frames, left)` and `(frames, right)`.
+
+        Args:
+            left: One side.
+            right: The other.
+            each: Whether of each row by itself: `(batch, left, right)` instead of `(left, right)`.
+        """
+        if not each:
+            if left.is_cuda and left.dtype != torch.float32:
+                return torch.mm(left.t(), right, out_dtype=torch.float32)
+            return left.t() @ right
+        if left.is_cuda:
+            return functional.grouped_mm(left.t(), right, offs=self.borders[1:])
+        borders = zip(self._borders[:-1], self._borders[1:], strict=True)
+        return torch.stack([left[start:end].t() @ right[start:end] for start, end in borders])
+
+
+def fold(adapters: list[Weights]) -> list[Narrow]:
+    """Return adapters of several layers as they are computed, with what carries gradients back to them.
+
+    Args:
+        adapters: Norm's factors and shift, way down and its bias, way up and its bias, of each layer.
+    """
+    gain, shift, down, down_bias, up, up_bias = (torch.stack(same) for same in zip(*adapters, strict=True))
+    layers, size, _ = down.shape
+    inner = functional.pad(down_bias + (down @ shift[..., None])[..., 0], (0, ROOM))
+    inner[:, size] = 1.0
+    inward = functional.pad(down * gain[:, None], (0, 0, 0, ROOM))
+    outward = torch.cat(
+        [up.transpose(1, 2), up_bias[:, None], up.new_zeros(layers, ROOM - 1, up.shape[1])], 1
+    )
+    return [Narrow(*one) for one in zip(inward, inner, outward, strict=True)]
+
+
+def run(
+    hidden: Tensor, packing: Packing, weights: Weights, adapter: Narrow | None, heads: int, eps: float
+) -> Tensor:
+    """Return what a layer makes of hidden states `(frames, hidden)`.
+
+    Args:
+        hidden: What goes in, in the type of the matrices.
+        packing: Where the rows begin and end.
+        weights: What `layers.FrozenLayer.weights` gave.
+        adapter: Its adapter, where it has one.
+        heads: Heads of the attention.
+        eps: What the norms add to a variance.
+    """
+    kept, query, key, value = _Project.apply(hidden, *weights[:4], heads, eps)  # type: ignore[no-untyped-call]
+    seen = packing.attend(query, key, value).reshape(hidden.shape)
+    inside = () if adapter is None else (adapter.inward, adapter.inner, adapter.outward)
+    found: Tensor = _Rest.apply(kept, seen, eps, weights[4:], packing, *inside)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Project(Function):
+    """Norm, then query, key and value; the input goes through, so that its gradients meet here."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        gain: Tensor,
+        shift: Tensor,
+        joined: Tensor,
+        bias: Tensor,
+        heads: int,
+        eps: float,
+    ) -> tuple[Tensor, ...]:
+        normed = functional.layer_norm(hidden, hidden.shape[1:], gain, shift, eps)
+        three = functional.linear(normed, joined, bias).view(len(hidden), 3, heads, -1)
+        ctx.save_for_backward(hidden, gain, joined)
+        ctx.eps = eps
+        return hidden, *three.unbind(1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, gain, joined = ctx.saved_tensors
+        more, *three = gradients
+        nothing = (None,) * 6
+        if not ctx.needs_input_grad[0]:
+            return None, *nothing
+        size = hidden.shape[1]
+        query, key, value = (one.reshape(-1, size) for one in three)
+        inner = query @ joined[:size]
+        inner.addmm_(key, joined[size : 2 * size]).addmm_(value, joined[2 * size :])
+        return rowwise.norm_backward(inner, hidden, gain, more.contiguous(), ctx.eps), *nothing
+
+
+class _Rest(Function):
+    """What follows attention: its way out, the feed-forward block, the adapter."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        seen: Tensor,
+        eps: float,
+        weights: Weights,
+        packing: Packing,
+        *inside: Tensor,
+    ) -> Tensor:
+        out, out_bias, gain, shift, up, up_bias, down, down_bias = weights
+        middle, normed, _ = rowwise.add_norm(hidden, seen @ out.t(), out_bias, gain, shift, eps)
+        before = functional.linear(normed, up, up_bias)
+        wide = functional.gelu(before) @ down.t()
+        ctx.eps, ctx.frozen, ctx.packing = eps, (out, gain, up, down), packing
+        if not inside:
+            ctx.save_for_backward(middle, before)
+            return middle + (wide + down_bias)
+        inward, inner, outward = (one.to(hidden.dtype) for one in inside)
+        total, plain, inverse = rowwise.add_norm(middle, wide, down_bias, None, None, _ADAPTER_EPS)
+        if inward.ndim == 2:
+            of_row, narrow = None, torch.addmm(inner, plain, inward.t())
+        else:
+            of_row = packing.row_of_frame
+            narrow = packing.times(plain, inward.transpose(1, 2)) + inner.index_select(0, of_row)
+        narrow = narrow.relu_()
+        ctx.save_for_backward(middle, before, plain, inverse, narrow, inward, outward)
+        return rowwise.widen(narrow, outward, inner.shape[-1] - ROOM + 1, of_row, total)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        gradient = gradients[0].contiguous()
+        out, gain, up, down = ctx.frozen
+        middle, before, *rest = ctx.saved_tensors
+        inside: tuple[Tensor | None, ...] = ()
+        if rest:
+            gradient, inside = _adapter_backward(ctx.packing, gradient, rest, ctx.needs_input_grad[0])
+        nothing = (None, None, None, *inside)
+        if not ctx.needs_input_grad[0]:
+            return None, None, *nothing
+        wide = gradient @ down
+        wide = torch.ops.aten.gelu_backward.grad_input(wide, before, grad_input=wide)
+        onward = rowwise.norm_backward(wide @ up, middle, gain, gradient, ctx.eps)
+        return onward, onward @ out, *nothing
+
+
+def _adapter_backward(
+    packing: Packing, gradient: Tensor, kept: list[Tensor], below: bool
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return the gradient before an adapter, where something `below` needs it, and those of its own tensors."""
+    plain, inverse, narrow, inward, outward = kept
+    each, used = inward.ndim == 3, inward.shape[-2] - ROOM
+    back = packing.times(gradient, outward.transpose(-1, -2)) * (narrow > 0)  # `(frames, size + 8)`
+    back[:, used:] = 0
+    own = packing.outer(narrow, gradient, each).float()
+    if each:
+        inner = packing.outer(back, torch.ones_like(plain[:, :8]), each)[..., 0].float()
+    else:
+        inner = back.sum(0, dtype=torch.float32)
+    inside = packing.outer(back, plain, each).float(), inner, own
+    if below:
+        of_row = packing.row_of_frame if each else None
+        gradient = rowwise.widen_norm_backward(back, inward, used, of_row, plain, inverse, gradient)
+    return gradient, inside

@@ -1,0 +1,127 @@
+"""Arithmetic of single frames: sums, norms and narrow adapters, forwards and backwards.
+
+In: matrices `(frames, channels)`. Out: others of that shape. In a card's memory each is one kernel of
+`kernels`, elsewhere plain torch, which is also what the kernels are tested against. It does not know layers.
+"""
+
+from functools import cache
+from types import ModuleType
+
+from torch import Tensor
+from torch.nn.functional import layer_norm
+
+
+@cache
+def _kernels() -> ModuleType | None:
+    """Return the kernels where Triton is there, which is wherever torch for CUDA is, but not on Windows."""
+    try:
+        from mms_adapt import kernels
+    except ImportError:
+        return None
+    return kernels
+
+
+def quick() -> bool:
+    """Tell whether a card would compute with kernels."""
+    return _kernels() is not None
+
+
+def _on(tensor: Tensor) -> ModuleType | None:
+    return _kernels() if tensor.is_cuda else None
+
+
+def add_norm(
+    left: Tensor, right: Tensor, bias: Tensor, gain: Tensor | None, shift: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a sum, its norm, and what the norm multiplied each frame by.
+
+    Args:
+        left: One part, `(frames, channels)`.
+        right: The other.
+        bias: Added to every frame, `(channels,)`.
+        gain: The norm's factors, `(channels,)`; None for a norm without factors and shift.
+        shift: Its shift.
+        eps: What it adds to a variance.
+
+    Returns:
+        `(frames, channels)` twice, and `(frames,)`, which means something only where gain is None.
+    """
+    if (quick := _on(left)) is not None:
+        found: tuple[Tensor, Tensor, Tensor] = quick.add_norm(left, right, bias, gain, shift, eps)
+        return found
+    total = left + right + bias
+    inverse = (total.float().var(dim=1, correction=0) + eps).rsqrt()
+    return total, layer_norm(total, total.shape[1:], gain, shift, eps), inverse
+
+
+def norm_backward(gradient: Tensor, given: Tensor, gain: Tensor, more: Tensor, eps: float) -> Tensor:
+    """Return the gradient of what a norm was given, and add another to it.
+
+    Args:
+        gradient: Of what the norm gave, `(frames, channels)`.
+        given: What it was given.
+        gain: Its factors, `(channels,)`.
+        more: What is added, `(frames, channels)`.
+        eps: What it adds to a variance.
+    """
+    if (quick := _on(given)) is not None:
+        found: Tensor = quick.norm_backward(gradient, given, gain, more, eps)
+        return found
+    normed = layer_norm(given, given.shape[1:], eps=eps)
+    inverse = (given.float().var(dim=1, correction=0) + eps).rsqrt()
+    return more + _through_norm(gradient * gain, normed, inverse)
+
+
+def widen(narrow: Tensor, matrix: Tensor, used: int, of_row: Tensor | None, more: Tensor) -> Tensor:
+    """Return the product of a narrow matrix with a small one, added to something.
+
+    Args:
+        narrow: `(frames, width)`.
+        matrix: `(width, channels)`; with `of_row`, `(matrices, width, channels)`.
+        used: How much of the width is not zero.
+        of_row: Which matrix each frame has, `(frames,)`.
+        more: What is added to, `(frames, channels)`.
+    """
+    if (quick := _on(more)) is not None:
+        found: Tensor = quick.widen(narrow, matrix, used, of_row, more)
+        return found
+    return more + _product(narrow, matrix, of_row)
+
+
+def widen_norm_backward(
+    narrow: Tensor,
+    matrix: Tensor,
+    used: int,
+    of_row: Tensor | None,
+    normed: Tensor,
+    inverse: Tensor,
+    more: Tensor,
+) -> Tensor:
+    """Return the gradient of what a norm without factors was given, that of what it gave being a product.
+
+    Args:
+        narrow: One side of the product, `(frames, width)`.
+        matrix: The other, as for `widen`.
+        used: How much of the width is not zero.
+        of_row: As for `widen`.
+        normed: What the norm gave, `(frames, channels)`.
+        inverse: What it multiplied each frame by, `(frames,)`.
+        more: What is added, `(frames, channels)`.
+    """
+    if (quick := _on(more)) is not None:
+        found: Tensor = quick.widen_norm_backward(narrow, matrix, used, of_row, normed, inverse, more)
+        return found
+    return more + _through_norm(_product(narrow, matrix, of_row), normed, inverse)
+
+
+def _product(narrow: Tensor, matrix: Tensor, of_row: Tensor | None) -> Tensor:
+    if of_row is None:
+        return narrow @ matrix
+    return (narrow[:, None] @ matrix[of_row])[:, 0]
+
+
+def _through_norm(gradient: Tensor, normed: Tensor, inverse: Tensor) -> Tensor:
+    """Return the gradient before a norm without factors."""
+    level = gradient.mean(dim=1, keepdim=True)
+    slope = (gradient * normed).mean(dim=1, keepdim=True)
+    return inverse[:, None].to(gradient.dtype) * (gradient - level - normed * slope)
