@@ -38,6 +38,7 @@ def console(*, stderr: bool = False) -> "Console":
 
     class _Plain(Console):
         def render_str(self, text: str, **options: Any) -> Text:
+            """Render a text, what is unseen in it written out."""
             return super().render_str(visible(text), **options)
 
     return _Plain(stderr=stderr, highlight=False, soft_wrap=True)
