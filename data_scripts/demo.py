@@ -25,11 +25,11 @@ LONGEST_TRAINING_S = 170
 EPOCHS = 8  # about what the time allows; more passes would call for stronger augmentation
 
 
-def get_corpus(folder: Path, *, synthetic: bool) -> bool:
+def get_corpus(folder: Path, *, synthetic: bool = False, downloads: Path = Path(".cache/debian")) -> bool:
     """Write the corpus and say what it is; return whether it is real speech."""
     if not synthetic:
         try:
-            corpus = prepare_asterisk.build(folder, Path(".cache/debian"))
+            corpus = prepare_asterisk.build(folder, downloads)
         except prepare_asterisk.FetchError as error:
             print(f"The recorded prompts cannot be fetched here: {error}")
         else:

@@ -34,6 +34,7 @@ from mms_adapt.cli_options import (
     Layers,
     Layout,
     Lean,
+    LetIn,
     Mix,
     Normaliser,
     Quantise,
@@ -94,6 +95,7 @@ def prepare(
     seed: Annotated[int | None, typer.Option(help="Another number, another split.")] = None,
     train_minutes: Annotated[float | None, typer.Option(help="Use this much of the training speech.")] = None,
     max_utterance_s: Annotated[float | None, typer.Option(help="Leave out longer utterances.")] = None,
+    let_in: LetIn = None,
     licence: Annotated[
         str | None, typer.Option(help="What the source is under, where neither it nor ledger.csv says.")
     ] = None,
@@ -119,7 +121,7 @@ def prepare(
             normaliser=normaliser,
             orthography=Orthography(tuple((graphemes or "").split())),
             split=SplitOptions(mode=split, **given(dev_share=dev_share, test_share=test_share, seed=seed)),
-            quality=QualityOptions(**given(max_utterance_s=max_utterance_s)),
+            quality=QualityOptions(**given(max_utterance_s=max_utterance_s), let_in=tuple(let_in or ())),
             train_minutes=train_minutes,
             licence=licence,
             overwrite=overwrite,

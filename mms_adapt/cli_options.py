@@ -26,6 +26,10 @@ CorpusOption = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE", help="What the layout may be told, such as tiers='A_*'; repeatable."),
 ]
+LetIn = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ID", help="Use this utterance though it is silent, too short or long; repeatable."),
+]
 Normaliser = Annotated[str, typer.Option(help="How transcripts become references: basic or raw.")]
 Graphemes = Annotated[str | None, typer.Option(help='Graphemes of several characters, such as "ch ny".')]
 Decoder = Annotated[str, typer.Option(help="greedy or beam; auto is what tune chose, or else greedy.")]

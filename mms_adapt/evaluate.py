@@ -218,6 +218,8 @@ def _conditions(transcriber: Transcriber, data: Prepared, split: str) -> Conditi
     passport = transcriber.adapter.passport
     split_sha256 = data.split_sha256[split]
     marks = list(data.marks)
+    if any(True for _ in data.quarantined()):
+        marks.append("clips_left_out")
     if dict(passport.split_sha256).get(split) != split_sha256:
         marks.append("adapter_of_another_split")
     if not passport.verified:

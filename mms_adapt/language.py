@@ -141,11 +141,10 @@ def _nearest(text: str) -> list[str]:
     for one in (word, first):
         if one in others or one in names:
             return [others.get(one, one)]
-    if not 3 <= len(word) <= 40:
+    if not 2 <= len(word) <= 40:
         return []
     by_name = {english.casefold(): code for code, english in names.items()}
     if word in by_name:
         return [by_name[word]]
-    if len(word) == 3:
-        return get_close_matches(word, names, n=3, cutoff=0.6)
-    return [by_name[one] for one in get_close_matches(word, by_name, n=3, cutoff=0.75)]
+    by_name_too = get_close_matches(word, by_name, n=3, cutoff=0.75) if len(word) > 3 else []
+    return [by_name[one] for one in by_name_too] or get_close_matches(word, names, n=3, cutoff=0.6)

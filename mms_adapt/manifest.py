@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path, PurePosixPath
@@ -185,6 +185,18 @@ def complaint(utterance: Utterance) -> str:
     return ""
 
 
+def trimmed(utterance: Utterance) -> Utterance:
+    """Return an utterance whose labels have no blanks around them, as `read` gives them.
+
+    Id and recording keep theirs: files are called so.
+    """
+    labels = {name: getattr(utterance, name) for name in _REPEATED - {*_NEEDED}}
+    changed: dict[str, Any] = {
+        name: text.strip() or None for name, text in labels.items() if text and text != text.strip()
+    }
+    return replace(utterance, **changed) if changed else utterance
+
+
 def shown(text: str, longest: int = 60) -> str:
     """Return a text from outside as it may stand in an error: quoted, escaped where unseen, not too long."""
     cut = text if len(text) <= longest else f"{text[:longest]}…"
@@ -271,5 +283,6 @@ def _value(name: str, value: Any) -> Any:
         raise ValueError(f"{name} is {shown(json.dumps(value))}: give text in quotation marks")
     if name in ("transcript", "reference"):
         return value
-    value = value.strip() or (None if name not in _NEEDED else "")
+    if name in _REPEATED:
+        value = value.strip() or (None if name not in _NEEDED else "")
     return sys.intern(value) if value and name in _REPEATED else value

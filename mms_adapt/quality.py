@@ -26,7 +26,7 @@ from mms_adapt._version import __version__
 from mms_adapt.audio import SAMPLE_RATE_HZ, AudioFile, AudioFlaw, AudioInfo, Waveform, frame_count
 from mms_adapt.errors import OptionError
 from mms_adapt.journal import Journal
-from mms_adapt.manifest import Quarantined, Utterance
+from mms_adapt.manifest import Quarantined, Utterance, shown
 from mms_adapt.measure import Measurement, measure
 from mms_adapt.orthography import Orthography
 from mms_adapt.text import Normaliser
@@ -59,6 +59,7 @@ class QualityOptions:
         max_utterance_s: Longer ones are left out; they take the memory of a whole batch.
         silence_db: An utterance is silent where its loudest sample, without a constant offset, stays below
             this, in decibels of full scale. The default is three steps of 16-bit audio.
+        let_in: Ids of utterances that are used all the same, however long or faint they are.
 
     Raises:
         OptionError: If a value makes no sense; it names all that do not.
@@ -67,6 +68,7 @@ class QualityOptions:
     min_utterance_s: float = 0.25
     max_utterance_s: float = 30.0
     silence_db: float = -80.0
+    let_in: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         wrong = []
@@ -141,6 +143,9 @@ def inspect(
 
     Returns:
         What can be used and what is left out; nothing falls between.
+
+    Raises:
+        OptionError: If an utterance to be let in is unknown, or nothing can be done with it.
     """
     given = list(utterances)
     check = _Check(Path(root), normaliser, orthography or Orthography(), options or QualityOptions())
@@ -163,16 +168,35 @@ def inspect(
     checked = [results[place] for place in range(len(given))]
     in_order = [one.result for one in checked]
     kept = tuple(one for one in in_order if isinstance(one, Utterance))
+    quarantined = tuple(one for one in in_order if isinstance(one, Quarantined))
+    _check_let_in(check.options, given, quarantined)
     by_sound: dict[str | None, list[str]] = defaultdict(list)
     for one in kept:
         by_sound[one.audio_sha256].append(one.id)
     return Findings(
         kept,
-        tuple(one for one in in_order if isinstance(one, Quarantined)),
+        quarantined,
         tuple(one.id for one in kept if any(map(str.isdigit, one.reference or ""))),
         tuple(name for names in by_sound.values() if len(names) > 1 for name in names),
         tuple(one.measured for one in checked if one.measured is not None),
     )
+
+
+def _check_let_in(
+    options: QualityOptions, given: Sequence[Utterance], quarantined: Sequence[Quarantined]
+) -> None:
+    """Complain where what somebody wants to let in is not there, or cannot be used at all."""
+    if not options.let_in:
+        return
+    reasons = {one.id: "" for one in given}
+    reasons |= {one.utterance.id: f"{one.reason}, {one.detail}; {one.what_to_do}" for one in quarantined}
+    wrong = [
+        f"{shown(one)} cannot be let in ({reasons.get(one, 'there is no such utterance')})"
+        for one in options.let_in
+        if reasons.get(one, "?")
+    ]
+    if wrong:
+        raise OptionError("; ".join(wrong))
 
 
 def _stretches(utterances: Sequence[Utterance]) -> Iterator[list[int]]:
@@ -257,7 +281,8 @@ class _Check:
             return _Checked(_left_out(utterance, "empty_transcript", empty))
         end_s = file.info.duration_s if utterance.end_s is None else utterance.end_s
         duration_s, options = end_s - utterance.start_s, self.options
-        if duration_s > options.max_utterance_s and end_s <= file.info.duration_s + 1:
+        let_in = utterance.id in options.let_in
+        if duration_s > options.max_utterance_s and end_s <= file.info.duration_s + 1 and not let_in:
             found = f"{duration_s:.1f} s; at most {options.max_utterance_s:g} s are used"
             return _Checked(_left_out(utterance, "too_long", found))
         try:
@@ -265,7 +290,7 @@ class _Check:
         except AudioFlaw as flaw:
             return _Checked(_left_out(utterance, flaw.reason, str(flaw)))
         duration_s = len(samples) / SAMPLE_RATE_HZ
-        if duration_s < options.min_utterance_s:
+        if duration_s < options.min_utterance_s and not let_in:
             found = f"{duration_s:.3f} s; at least {options.min_utterance_s:g} s are used"
             return _Checked(_left_out(utterance, "too_short", found))
         heard = replace(utterance, end_s=min(end_s, file.info.duration_s), reference=reference)
@@ -277,7 +302,8 @@ class _Check:
         graphemes = self.orthography.split(reference)
         letters = sum(one != " " for one in graphemes)
         measured = Measurement(given.id, info.sample_rate_hz, info.channel_count, letters, measure(samples))
-        if (loudest_db := _loudest_db(samples)) < self.options.silence_db:
+        loudest_db, options = _loudest_db(samples), self.options
+        if loudest_db < options.silence_db and given.id not in options.let_in:
             found = f"its loudest sample is at {loudest_db:.0f} dB"
             return _Checked(_left_out(given, "silent", found), measured)
         needed, frames = Vocab.min_frames(graphemes), frame_count(len(samples))

@@ -5,6 +5,7 @@ disappears when it is done, and errors on standard error. It does not know how a
 imported when something is shown.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,17 +32,36 @@ if TYPE_CHECKING:
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """Return a console that colours only what is told to be coloured."""
+    """Return a console that colours only what is told to be coloured, and obeys no text from outside."""
     from rich.console import Console
+    from rich.text import Text
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    class _Plain(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            """Render a text, what is unseen in it written out."""
+            return super().render_str(visible(text), **options)
+
+    return _Plain(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def visible(text: str) -> str:
+    r"""Return a text with what a terminal would obey, or would turn the line around, written out.
+
+    >>> visible("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    return re.sub(
+        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e]",
+        lambda found: found[0].encode("unicode_escape").decode(),
+        text,
+    )
 
 
 def complain(message: str) -> None:
     """Print an error in red on standard error."""
     from rich.text import Text
 
-    console(stderr=True).print(Text.assemble(("error: ", "bold red"), (message, "red")))
+    console(stderr=True).print(Text.assemble(("error: ", "bold red"), (visible(message), "red")))
 
 
 class Display:

@@ -6,7 +6,7 @@ imported when something is shown.
 
 from typing import TYPE_CHECKING
 
-from mms_adapt.terminal import console
+from mms_adapt.terminal import console, visible
 
 if TYPE_CHECKING:
     from mms_adapt.inspection import Inspection
@@ -22,6 +22,7 @@ def show(inspection: "Inspection") -> None:
     from mms_adapt.reports import minutes
 
     out, colours = console(), {"error": "red", "warning": "yellow", "notice": "cyan"}
+    out.print(f"layout {inspection.layout}: {inspection.root}", markup=False)
     usable = f"{len(inspection.utterances)} utterances can be used, {minutes(inspection.speech_s)}"
     out.print(f"{usable}; {len(inspection.quarantined)} cannot", markup=False)
     for reason, detail, count in inspection.passed_over:
@@ -39,7 +40,7 @@ def show(inspection: "Inspection") -> None:
             Text.assemble(
                 one.what,
                 (f"\n→ {one.what_to_do}", "dim"),
-                f"\n{', '.join(one.utterance_ids[:_SHOWN])}",
+                visible(f"\n{', '.join(one.utterance_ids[:_SHOWN])}"),
                 overflow="fold",
             ),
         )

@@ -36,9 +36,8 @@ class Clip:
 def clips(spans: Path) -> list[Clip]:
     found = []
     for one in manifest.read(spans / "utterances.jsonl"):
-        samples, _ = soundfile.read(
-            spans / one.recording, start=round(one.start_s * 16_000), frames=round(one.duration_s * 16_000)
-        )
+        end = None if one.end_s is None else round(one.start_s * 16_000) + round(one.duration_s * 16_000)
+        samples, _ = soundfile.read(spans / one.recording, start=round(one.start_s * 16_000), stop=end)
         found.append(Clip(one.id, samples, one.transcript, one.target_lang, one.speaker, one.source_split))
     return found
 

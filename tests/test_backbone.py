@@ -117,6 +117,10 @@ def test_frozen_means_frozen(base: Backbone) -> None:
     features = base.cnn(batch.waveforms.requires_grad_(), batch.sample_counts)
     assert not features.requires_grad
     assert base.encode(features, batch.frame_counts).grad_fn is None
+    base.put_head(7)
+    assert not [name for name, one in base.model.named_parameters() if one.requires_grad]
+    base.model.requires_grad_(True)
+    assert not base.prefix(features, batch.frame_counts, 1).requires_grad
 
 
 def test_layers_below_the_lowest_trained_adapter_keep_nothing(base: Backbone) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mms_adapt import cli_options
+from mms_adapt import cli_options, terminal
 from mms_adapt.cli import main
 from mms_adapt.errors import OptionError
 
@@ -246,3 +246,13 @@ def test_hot_words_of_the_command_line(tmp_path: Path) -> None:
     assert cli_options.decoding(None) == {}
     with pytest.raises(OptionError, match="--hot-word 'ab=much': write WORD or WORD=WEIGHT"):
         cli_options.decoding(None, ["ab=much"])
+
+
+def test_names_from_outside_do_not_move_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a\x1b[2J\u202eb"
+    ran = Ran(capsys, "prepare", folder, "--target-lang", "xho", "--out", tmp_path / "out")
+    assert len(ran.errors) == 1 and "\\x1b[2J\\u202eb" in ran.err and "\x1b" not in ran.err
+    terminal.console().print(f"note: {folder}", markup=False)
+    assert "\x1b" not in capsys.readouterr().out

@@ -21,9 +21,15 @@ from mms_adapt.scoring import score
 from mms_adapt.writers import elan
 
 ROOT = Path(__file__).parents[1]
-# Their commands are run, in their order. Those of the others want corpora, and are parsed by test_cli.py.
+# Their commands are run, in their order; those of docs/corpora.md by test_docs_corpora.py.
 RUN = ["README.md", "docs/getting_started.md", "docs/inspect.md", "docs/not_fooling_oneself.md"]
-RUN += ["docs/for_engineers.md"]
+RUN += [
+    "docs/for_engineers.md",
+    "docs/training.md",
+    "docs/serving.md",
+    "docs/transcribing.md",
+    "docs/selecting.md",
+]
 SHELL = {
     "make",
     "source",
@@ -53,7 +59,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     speakers = folder / "recordings" / "mdw" / "utterances.jsonl"
     speakers.write_text(speakers.read_text(encoding="utf-8").replace('"s0"', '"AB"'), encoding="utf-8")
     (folder / "stories.txt").write_text("ab cd\nda ba\n", encoding="utf-8")
-    for name in ("clip", "new", "session1", "session3"):
+    for name in ("clip", "new", "session1", "session3", "tape"):
         soundfile.write(folder / f"{name}.wav", tiny.speech("ab cad", 5), tiny.RATE_HZ)
     document = elan.render([Hypothesis("", recording="session3.wav")]).replace(elan.TIER, "notes")
     (folder / "session3.eaf").write_text(document, encoding="utf-8")
@@ -63,13 +69,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def adapted(words: list[str], place: Path) -> list[str]:
     """Return a command as it is, but for the model and the length of a training."""
     words = ["base" if word == "facebook/mms-1b-all" else word for word in words]
-    if words[0] in ("train", "learning-curve"):
-        brief = ["--epochs", "1"] if words[0] == "train" else ["--max-minutes", "0.01"]
+    if words[0] in ("train", "train-many", "learning-curve"):
+        brief = ["--max-minutes", "0.01"] if words[0] == "learning-curve" else ["--epochs", "1"]
         words = [*words, *brief, *([] if "--backbone" in words else ["--backbone", "base"])]
-    if words[0] == "train" and (place / "adapters").exists():
+    if words[0] in ("train", "train-many") and (place / "adapters").exists():
         words.append("--restart")
     if words[0] == "prepare" and (place / "prepared").exists():
         words.append("--overwrite")
+    if "--mix" in words:  # docs/serving.md has dialects of a language in a registry
+        words = ["dialects" if word == "adapters" else word for word in words]
     if words[0] == "learning-curve":
         words += ["--minutes", "0.2", "--minutes", "0.4"]
     if "*.wav" in words:
@@ -84,6 +92,7 @@ def adapted(words: list[str], place: Path) -> list[str]:
 def test_every_command_of_a_document_runs(
     document: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    import mms_adapt
     from mms_adapt.cli import main
 
     monkeypatch.chdir(place)
@@ -91,6 +100,16 @@ def test_every_command_of_a_document_runs(
     for words in commands(document):
         if words[0] == "compare":
             two_scores(place, words)
+        if words[0] == "train-many":
+            for code in ("wol", "chr"):
+                source = tiny.corpus(place / "recordings" / code, 20, target_lang=code)
+                mms_adapt.prepare(source, place / "prepared" / code, target_lang=code, overwrite=True)
+        if words[0] == "transcribe" and document == "docs/serving.md":
+            registries(place)
+        if words[0] == "select":
+            sessions(place / "recordings" / "new")
+        if "to_correct" in words and words[0] == "prepare":
+            corrected(place / "to_correct")
         with pytest.raises(SystemExit) as stopped:
             main(adapted(words, place))
         said = capsys.readouterr()
@@ -108,6 +127,29 @@ def ready(place: Path) -> None:
         mms_adapt.prepare(place / "recordings" / "mdw", place / "prepared" / "mdw", target_lang="mdw")
         config = mms_adapt.TrainConfig(backbone="base", epochs=1)
         mms_adapt.train(place / "prepared" / "mdw", place / "adapters" / "mdw", config, resume=False)
+
+
+def sessions(folder: Path) -> None:
+    """Write three recordings of sentences with pauses between them."""
+    folder.mkdir()
+    for session in range(3):
+        said = [tiny.speech(tiny.sentence(10 * session + one), one) for one in range(4)]
+        pause = np.random.default_rng(session).normal(0, 0.003, 2 * tiny.RATE_HZ).astype(np.float32)
+        pieces = [piece for one in said for piece in (pause, one)]
+        soundfile.write(folder / f"day{session}.wav", np.concatenate(pieces), tiny.RATE_HZ)
+
+
+def corrected(folder: Path) -> None:
+    """Write something into every empty annotation, as a person does with ELAN."""
+    documents = sorted(folder.glob("*.eaf"))
+    assert len(documents) == 3
+    for place, document in enumerate(documents):
+        first, *others = re.split(
+            r"(?<=<ANNOTATION_VALUE>)(?=</ANNOTATION_VALUE>)", document.read_text(encoding="utf-8")
+        )
+        said = [f"{'abc'[place]}d {tiny.sentence(10 * place + number)}" for number in range(len(others))]
+        written = "".join(text + rest for text, rest in zip(said, others, strict=True))
+        document.write_text(first + written, encoding="utf-8")
 
 
 def two_scores(place: Path, words: list[str]) -> None:

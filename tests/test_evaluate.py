@@ -1,6 +1,7 @@
 """Evaluating one adapter on one part of prepared data: the score, its marks, its files."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,19 @@ def test_marks_tell_what_adapter_and_data_do_not_share(
     )
     marks = evaluate(adapter, other, device="cpu").marks
     assert {"adapter_of_another_split", "normaliser_differs"} <= set(marks)
+
+
+def test_utterances_that_were_left_out_mark_the_score(
+    adapter: Path, prepared: Prepared, tmp_path: Path
+) -> None:
+    assert "clips_left_out" not in evaluate(adapter, prepared, device="cpu").marks
+    source = tmp_path / "source"
+    shutil.copytree(prepared.root, source)
+    lines = (source / "utterances.jsonl").read_text(encoding="utf-8").splitlines()
+    gone = json.loads(lines[0]) | {"id": "gone", "recording": "gone.wav"}
+    (source / "utterances.jsonl").write_text("\n".join([*lines, json.dumps(gone)]), encoding="utf-8")
+    score = evaluate(adapter, mms_adapt.prepare(source, tmp_path / "out", target_lang="mdw"), device="cpu")
+    assert "clips_left_out" in score.marks and "clips_left_out" in score.signature.rpartition("|marks:")[2]
 
 
 def test_an_adapter_without_passport_is_marked(

@@ -191,7 +191,7 @@ def test_a_histogram_says_in_words_what_it_draws() -> None:
 def test_the_terminal_shows_every_finding(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     terminal_findings.show(inspect(source, target_lang="xho"))
     out = capsys.readouterr().out
-    assert out.startswith("44 utterances can be used, 44 s; 1 cannot")
+    assert out.startswith(f"layout spans: {source}\n44 utterances can be used, 44 s; 1 cannot")
     assert "rows passed over: 1 x other_language zul" in out
     for kind in ("missing_audio", "digits", "look_alike", "two_transcripts", "other_script"):
         assert kind in out

@@ -28,6 +28,7 @@ def test_codes_are_codes(code: str) -> None:
         ("wollof", r"did you mean wol \(Wolof\)"),
         ("de_DE.UTF-8", r"did you mean deu"),
         ("azj-Latn", r"did you mean azj \(North Azerbaijani\)"),
+        ("abx1", r"'abx1' is no language code.*did you mean abx \(Inabaknon\)"),
         ("xyz", r"'xyz' is not in the list of ISO 639-3: .* qaa to qtz"),
         ("bnt", r"'bnt' is a group, Bantu languages"),
         ("und", r"'und' is a group"),

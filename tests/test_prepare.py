@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeCorpus
+import soundfile
+from conftest import MakeCorpus, noise
 
 import mms_adapt
 from mms_adapt import manifest
@@ -99,6 +100,23 @@ def test_a_licence_for_all_holds_where_nothing_else_is_said(make_corpus: MakeCor
     licences = {one.id: one.licence for name in PARTS for one in made.utterances(name)}
     assert (licences["u000"], licences["u001"], licences["u020"]) == ("CC0", "mine", "CC-BY-4.0")
     assert (made.licence, made.options["licence"]) == ("CC-BY-4.0; CC0; mine", "CC-BY-4.0")
+
+
+def test_blanks_around_names_and_labels_come_back(tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs"
+    for number in range(8):
+        folder = pairs / (" Ann " if number % 2 else "Ben")
+        folder.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / f" {number} .wav", noise(0.6, number), 16_000)
+        (folder / f" {number} .txt").write_text(f"word {LETTERS[number]}", encoding="utf-8")
+    made = make(pairs, tmp_path / "out", corpus_options={"speaker": "top"})
+    found = {one.recording: one.speaker for name in PARTS for one in made.utterances(name)}
+    names = {" Ann ": "Ann", "Ben": "Ben"}
+    assert len(found) == 8
+    assert all(
+        Path(name).stem.startswith(" ") and names[Path(name).parts[0]] == who for name, who in found.items()
+    )
+    assert made.counts["left_out"] == {}
 
 
 def test_what_is_loaded_is_what_was_made(source: Path, tmp_path: Path) -> None:

@@ -149,6 +149,20 @@ def test_options_bound_what_is_used(make_corpus: MakeCorpus) -> None:
     assert [one.reason for one in look(utterances, root, silence_db=0.0).quarantined] == ["silent"] * 3
 
 
+def test_what_was_left_out_can_be_let_in(make_corpus: MakeCorpus) -> None:
+    lengths = [{"seconds": seconds} for seconds in (0.5, 1.0, 4.0)]
+    root = make_corpus([*lengths, {"transcript": ""}, {"recording": "gone.wav"}])
+    utterances = list(spans.read(root, target_lang="xho"))
+    bounds = {"min_utterance_s": 0.75, "max_utterance_s": 3.0}
+    found = look(utterances, root, **bounds, let_in=("u000", "u001", "u002"))
+    assert [one.id for one in found.kept] == ["u000", "u001", "u002"]
+    assert [one.duration_s for one in found.kept] == [0.5, 1.0, 4.0]
+    assert not look(utterances[:3], root, silence_db=0.0, let_in=("u000", "u001", "u002")).quarantined
+    for one, why in (("u003", "empty_transcript"), ("u004", "missing_audio"), ("u9", "no such utterance")):
+        with pytest.raises(OptionError, match=f"'{one}' cannot be let in .*{why}"):
+            look(utterances, root, let_in=(one,))
+
+
 def test_all_bad_options_are_told_at_once() -> None:
     with pytest.raises(OptionError, match=r"min_utterance_s=0.*max_utterance_s=-1.*silence_db=3"):
         QualityOptions(min_utterance_s=0, max_utterance_s=-1, silence_db=3)

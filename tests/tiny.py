@@ -110,7 +110,9 @@ def sentence(seed: int) -> str:
     return " ".join(words)
 
 
-def corpus(folder: Path, count: int = 30, *, seed: int = 0, speakers: int = 5) -> Path:
+def corpus(
+    folder: Path, count: int = 30, *, seed: int = 0, speakers: int = 5, target_lang: str = "mdw"
+) -> Path:
     """Write recordings and `utterances.jsonl`, and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
@@ -125,7 +127,7 @@ def corpus(folder: Path, count: int = 30, *, seed: int = 0, speakers: int = 5) -
             "start_s": 0,
             "end_s": None,
             "transcript": text,
-            "target_lang": "mdw",
+            "target_lang": target_lang,
             "speaker": f"s{speaker}",
         }
         lines.append(json.dumps(line))

@@ -252,7 +252,7 @@ def gather(
         if wrong := manifest.complaint(one) or ("the id comes twice" if one.id in seen else ""):
             raise CorpusError(f"{root}: utterance {manifest.shown(one.id)}: {wrong}")
         seen.add(one.id)
-        rows.append(one)
+        rows.append(manifest.trimmed(one))
         if progress and len(rows) % 500 == 0:
             progress("read", len(rows))
     skipped = Counter[Skipped](getattr(reading, "skipped", {}))

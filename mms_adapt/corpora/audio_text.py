@@ -80,7 +80,7 @@ def _names(root: Path) -> Iterator[_Name | Skipped]:
         inner[:] = sorted(one for one in inner if not one.startswith((".", "__MACOSX")))
         for one in inner:
             if os.path.islink(os.path.join(folder, one)):  # it is not gone into, since it may lead in circles
-                yield Skipped("linked_folder", "/".join((*parts, one)))
+                yield Skipped("linked_folder", shown("/".join((*parts, one))))
         recordings: Mapping[str, list[str]] = defaultdict(list)
         texts: Mapping[str, list[str]] = defaultdict(list)
         for name in sorted(names):
@@ -125,7 +125,7 @@ def _rows(
             speaker=voice[0] if voice else None,
             source_split=one.parts[0] if has_parts else None,
         )
-        yield sifted(utterance, split, "/".join((*one.parts, one.texts[0])))
+        yield sifted(utterance, split, shown("/".join((*one.parts, one.texts[0]))))
 
 
 def _text(path: Path) -> str:

@@ -41,6 +41,8 @@ MARKS = {
     "left out of the one that is learnt from, so training had less than others who used this division.",
     "unseen_characters": "Some references of the dev or test set hold characters that no training transcript "
     "has. The adapter cannot write them: each is an error.",
+    "clips_left_out": "Preparation left some utterances out, since they could not be used or would have been "
+    "shared by two sets. They are in no figure; the report counts them by reason.",
     "small_test": "The test set is small. Two adapters whose intervals overlap cannot be told apart: "
     "read the interval rather than the figure.",
     "empty_references": "Some utterances have an empty reference. Every word recognised there counts as an "
