@@ -38,7 +38,7 @@ class Transcriber:
     Attributes:
         adapter: The adapter's folder as it was read.
         backbone: The backbone with the adapter in it.
-        options: How recordings go through.
+        options: How recordings go through, with what suits the adapter where nothing was asked for.
         vocab: The adapter's vocabulary.
         version: The adapter's language and hash; "unverified" where nobody noted its backbone.
         decoder_name: The decoder, "auto" resolved.
@@ -46,6 +46,7 @@ class Transcriber:
     """
 
     def __init__(self, backbone: Backbone, adapter: AdapterFolder, options: TranscribeOptions) -> None:
+        options = options.fitted(adapter.passport.utterance_s)
         self.backbone, self.adapter, self.options = backbone, adapter, options
         self.vocab = adapter.vocab
         self.version = adapter.version
@@ -221,7 +222,7 @@ class Transcriber:
         else:
             heard = longform.at_pauses(
                 source, self.emissions, vocab,
-                longest_s=chosen.longest_s, usual_s=chosen.usual_s, **common,
+                longest_s=chosen.longest_s, usual_s=chosen.usual_s or chosen.longest_s / 2, **common,
             )  # fmt: skip
         frame_s = FRAME_STRIDE / SAMPLE_RATE_HZ
         for first, piece in windows.at_word_ends(heard, vocab.blank_id, vocab.delimiter_id):
