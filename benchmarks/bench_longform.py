@@ -2,8 +2,9 @@
 
     python benchmarks/bench_longform.py --prepared prepared/mdw --adapter adapters/mdw
 
-Recordings are made of the utterances of the test set, or of dev, in order, repeated where they do not fill the time: with pauses of
-0.3 to 1.5 s of faint noise between them, or one directly behind the other. Three tables are printed:
+Recordings are made of the utterances of the test set, or of dev, in order, repeated where they do not fill
+the time: with pauses of 0.3 to 1.5 s of faint noise between them, or one directly behind the other. Three
+tables are printed:
 
 1. the peak of memory and the time for recordings of growing length, each in a process of its own;
 2. for every way to cut, the character error rate of the whole beside that of utterances transcribed one by
