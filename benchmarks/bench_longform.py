@@ -85,6 +85,10 @@ def child(audio: Path, adapter: Path, options: dict[str, Any], out: Path) -> Non
 
 
 def _peak_mb() -> float:
+    """Return the peak of this process alone: Linux counts its parent's in `ru_maxrss`, too."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text(encoding="ascii").split("VmHWM:")[1].split()[0]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

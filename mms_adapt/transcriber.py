@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 Progress = Callable[..., None]
+_CPU_BATCH_S = 30.0  # of a long recording: a processor is no quicker with more, and takes more memory
 
 
 class Transcriber:
@@ -214,7 +215,10 @@ class Transcriber:
     def _parts(self, source: Source, progress: Progress | None) -> Iterator[tuple[float, Hypothesis]]:
         """Yield where each piece of a long recording starts, in seconds, and its hypothesis."""
         chosen, vocab = self.options, self.vocab
-        common: dict[str, Any] = {"batch_seconds": chosen.batch_seconds, "progress": progress}
+        at_once_s = chosen.batch_seconds
+        if self.backbone.device.type == "cpu":
+            at_once_s = min(at_once_s, _CPU_BATCH_S)
+        common: dict[str, Any] = {"batch_seconds": at_once_s, "progress": progress}
         if chosen.cut == "overlap":
             heard = longform.overlapping(
                 source, self.emissions, vocab, window_s=chosen.longest_s, overlap_s=chosen.overlap_s, **common
