@@ -188,7 +188,7 @@ def test_memory_does_not_grow_with_the_length(trained: Path, tmp_path: Path) -> 
         words = [sys.executable, "-c", MEASURED, str(trained / "mdw"), str(path)]
         return int(subprocess.run(words, check=True, capture_output=True, text=True).stdout) / 1024
 
-    assert peak_mb(16) - peak_mb(3) < 15  # the samples alone would be 50
+    assert peak_mb(16) - peak_mb(3) < 25  # the samples alone would be 50
 
 
 def test_what_cannot_work_is_told(trained: Path, tmp_path: Path) -> None:
