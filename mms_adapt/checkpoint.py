@@ -7,7 +7,6 @@ and nothing that was read is run. It does not know training.
 
 import hashlib
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -90,15 +89,11 @@ class AdapterFolder:
         # read once, so that what is checked is what is used, whoever writes into the folder meanwhile
         contents = {name: _content(folder, name) for name in (found.weights_file, "vocab.json")}
         weights = folder / found.weights_file
-        with ThreadPoolExecutor(1) as beside:  # the hash takes as long as all the rest
-            hashed = beside.submit(passport.check_files, folder, found, contents) if known else None
-            try:
-                tensors = pretrained.read_tensors(weights, AdapterError, contents[found.weights_file])
-                vocab = _read_vocab(folder / "vocab.json", contents["vocab.json"], found.target_lang)
-                _check_tensors(weights, tensors, vocab, contents[found.weights_file])
-            finally:  # what has another hash is told as such, whatever else is wrong with it
-                if hashed is not None:
-                    hashed.result()
+        if known:
+            passport.check_files(folder, found, contents)
+        tensors = pretrained.read_tensors(weights, AdapterError, contents[found.weights_file])
+        vocab = _read_vocab(folder / "vocab.json", contents["vocab.json"], found.target_lang)
+        _check_tensors(weights, tensors, vocab, contents[found.weights_file])
         if not known:
             hashes = {name: hashlib.sha256(one).hexdigest() for name, one in contents.items()}
             options = {"size": _size(weights, tensors)}
