@@ -180,8 +180,9 @@ class Bank:
 
     def _heard(self, sources: Sequence[Source], voices: Sequence[Voice]) -> Iterator[dict[int, Hypothesis]]:
         """Yield hypotheses by place: short recordings in batches, then long ones each alone."""
-        longest = int(self.options.longest_s * SAMPLE_RATE_HZ)
-        short = [place for place, one in enumerate(sources) if one.sample_count <= longest]
+        short = [
+            place for place, one in enumerate(sources) if one.sample_count <= voices[place].window_samples
+        ]
         for batch in by_length([sources[place].sample_count for place in short], self._batch_samples):
             places = [short[one] for one in batch]
             silent = {place: voices[place].empty() for place in places}

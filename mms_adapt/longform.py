@@ -4,8 +4,11 @@ In: a recording that can be read by span, and a function that hears waveforms. O
 another from the recording's first frame to its last. It knows neither models nor how emissions are decoded.
 """
 
+import ctypes
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -61,6 +64,7 @@ def at_pauses(
                 yield from _silences(one.first_frame - reached, vocab)
                 yield row[one.kept]
                 reached = one.first_frame + len(row[one.kept])
+            _give_back()
             _tell(progress, group[-1].stop, source)
         yield from _silences(whole - reached, vocab)
     _tell(progress, source.sample_count, source)
@@ -91,6 +95,7 @@ def overlapping(
             for group in _groups(cuts, batch_seconds):
                 rows = hear([read(one.start, one.stop) for one in group])
                 yield from ((one.first_frame, row) for one, row in zip(group, rows, strict=True))
+                _give_back()
                 _tell(progress, group[-1].stop, source)
 
     return windows.stitch(heard(), vocab.blank_id)
@@ -109,6 +114,29 @@ def _groups(parts: Iterator[Part], batch_seconds: float) -> Iterator[list[Part]]
         total += length
     if group:
         yield group
+
+
+def _give_back() -> None:
+    """Give free memory back to the system, where its C library keeps it.
+
+    Batches have as many sizes as a recording has pauses. glibc keeps what was freed of each, in pieces into
+    which the next batch does not fit, so that an hour would take a few hundred MB more than a minute.
+    """
+    trim = _trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _trim() -> Callable[[int], int] | None:
+    """Return glibc's `malloc_trim`; None where the C library is another."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        found: Callable[[int], int] = ctypes.CDLL("libc.so.6").malloc_trim
+    except (OSError, AttributeError):
+        return None
+    return found
 
 
 def _silences(frames: int, vocab: "Vocab") -> Iterator[Emissions]:

@@ -89,6 +89,14 @@ class Passport:
         """Name of the file with the weights."""
         return f"adapter.{self.target_lang}.safetensors"
 
+    @property
+    def utterance_s(self) -> float | None:
+        """Mean length of the utterances that it was trained on; None where that was not noted."""
+        minutes, count = self.minutes.get("train"), self.utterances.get("train")
+        if not (isinstance(minutes, int | float) and isinstance(count, int) and minutes > 0 and count > 0):
+            return None
+        return 60 * minutes / count
+
     def to_json(self) -> str:
         """Return the content of `passport.json`."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n"

@@ -4,8 +4,7 @@ In: a function that reads samples. Out: stretches that a model can hear one by o
 them are left out. It holds about a minute of loudness, whatever the recording's length, and knows neither
 models nor files.
 
-A model that learnt from single utterances hears single utterances best: beside them, half a minute at a time
-costs a tenth more errors, and so does silence before and behind them (benchmarks/bench_longform.py).
+A model that learnt from single utterances hears what is about as long best (benchmarks/bench_longform.py).
 """
 
 from collections.abc import Callable, Iterator

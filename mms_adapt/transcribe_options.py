@@ -4,13 +4,15 @@ In: options. Out: checked options. It does not know models or recordings.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mms_adapt import longform
 from mms_adapt.errors import OptionError
 
 QUANTISE = ("none", "int8")
+# of a part, in seconds: where training is not known; what is ever chosen; beside an utterance of the training
+_USUAL_S, _LEAST_S, _MOST_S, _BESIDE_TRAINING = 4.0, 4.0, 10.0, 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +26,10 @@ class TranscribeOptions:
         decoder_options: What its `build` takes; with "auto", what differs from the adapter's own.
         batch_seconds: Seconds of audio in a forward pass, padding included; bounds the memory.
         cut: How long recordings are cut: at "pauses", or into windows that "overlap".
-        window_s: Recordings longer than this are cut; no part is longer. Where not given, 8 seconds with
-            pauses, 30 with overlap.
-        usual_s: How long a part should be where there are pauses enough; with pauses.
+        window_s: Recordings longer than this are cut; no part is longer. Where not given, twice the usual
+            with pauses, 30 seconds with overlap.
+        usual_s: How long a part should be where there are pauses enough; with pauses. Where not given, what
+            the adapter's training makes best: see `fitted`.
         overlap_s: Seconds that a window hears again of the one before it; with overlap.
         quantise: "none", or "int8": 8-bit integers in the encoder on a CPU, quicker and a little less exact.
         allow_sibling: Go on where the backbone is the adapter's own after further training, or before it.
@@ -38,7 +41,7 @@ class TranscribeOptions:
     batch_seconds: float = 120.0
     cut: str = "pauses"
     window_s: float | None = None
-    usual_s: float = 4.0
+    usual_s: float | None = None
     overlap_s: float = 4.0
     quantise: str = "none"
     allow_sibling: bool = False
@@ -53,7 +56,7 @@ class TranscribeOptions:
             wrong.append(f"window_s={self.window_s}: give 1 to 600 seconds")
         if self.cut == "overlap" and not 0 < self.overlap_s < self.longest_s / 2:
             wrong.append(f"overlap_s={self.overlap_s}: give more than 0 and less than half of window_s")
-        if self.cut == "pauses" and not 0 < self.usual_s < self.longest_s:
+        if self.cut == "pauses" and self.usual_s is not None and not 0 < self.usual_s < self.longest_s:
             wrong.append(f"usual_s={self.usual_s}: give more than 0 and less than window_s")
         if self.quantise not in QUANTISE:
             wrong.append(f"quantise={self.quantise!r}: give {' or '.join(QUANTISE)}")
@@ -63,4 +66,23 @@ class TranscribeOptions:
     @property
     def longest_s(self) -> float:
         """The longest part of a recording that is heard at once."""
-        return self.window_s if self.window_s is not None else 30.0 if self.cut == "overlap" else 8.0
+        if self.window_s is not None:
+            return self.window_s
+        return 30.0 if self.cut == "overlap" else 2 * (self.usual_s or _USUAL_S)
+
+    def fitted(self, utterance_s: float | None) -> "TranscribeOptions":
+        """Return options with the length of parts that suits an adapter, where none is asked for.
+
+        A model hears best what is about as long as what it learnt from: a little more than one utterance.
+
+        Args:
+            utterance_s: Mean length of the utterances that it was trained on; None where that is not known.
+        """
+        if self.usual_s is not None:
+            return self
+        usual_s = _USUAL_S
+        if utterance_s is not None:
+            usual_s = min(max(_BESIDE_TRAINING * utterance_s, _LEAST_S), _MOST_S)
+        if self.window_s is not None:
+            usual_s = min(usual_s, self.window_s / 2)
+        return replace(self, usual_s=usual_s)

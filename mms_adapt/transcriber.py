@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 Progress = Callable[..., None]
+_CPU_BATCH_S = 30.0  # of a long recording: a processor is no quicker with more, and takes more memory
 
 
 class Transcriber:
@@ -38,7 +39,7 @@ class Transcriber:
     Attributes:
         adapter: The adapter's folder as it was read.
         backbone: The backbone with the adapter in it.
-        options: How recordings go through.
+        options: How recordings go through, with what suits the adapter where nothing was asked for.
         vocab: The adapter's vocabulary.
         version: The adapter's language and hash; "unverified" where nobody noted its backbone.
         decoder_name: The decoder, "auto" resolved.
@@ -46,6 +47,7 @@ class Transcriber:
     """
 
     def __init__(self, backbone: Backbone, adapter: AdapterFolder, options: TranscribeOptions) -> None:
+        options = options.fitted(adapter.passport.utterance_s)
         self.backbone, self.adapter, self.options = backbone, adapter, options
         self.vocab = adapter.vocab
         self.version = adapter.version
@@ -213,7 +215,10 @@ class Transcriber:
     def _parts(self, source: Source, progress: Progress | None) -> Iterator[tuple[float, Hypothesis]]:
         """Yield where each piece of a long recording starts, in seconds, and its hypothesis."""
         chosen, vocab = self.options, self.vocab
-        common: dict[str, Any] = {"batch_seconds": chosen.batch_seconds, "progress": progress}
+        at_once_s = chosen.batch_seconds
+        if self.backbone.device.type == "cpu":
+            at_once_s = min(at_once_s, _CPU_BATCH_S)
+        common: dict[str, Any] = {"batch_seconds": at_once_s, "progress": progress}
         if chosen.cut == "overlap":
             heard = longform.overlapping(
                 source, self.emissions, vocab, window_s=chosen.longest_s, overlap_s=chosen.overlap_s, **common
@@ -221,7 +226,7 @@ class Transcriber:
         else:
             heard = longform.at_pauses(
                 source, self.emissions, vocab,
-                longest_s=chosen.longest_s, usual_s=chosen.usual_s, **common,
+                longest_s=chosen.longest_s, usual_s=chosen.usual_s or chosen.longest_s / 2, **common,
             )  # fmt: skip
         frame_s = FRAME_STRIDE / SAMPLE_RATE_HZ
         for first, piece in windows.at_word_ends(heard, vocab.blank_id, vocab.delimiter_id):

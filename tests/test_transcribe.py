@@ -1,5 +1,7 @@
 """Audio to text with one adapter: files and arrays, one and many, short and long, and what cannot work."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import tiny
 
 import mms_adapt
 from mms_adapt import backbone, plugins, registry, scoring, windows
+from mms_adapt.checkpoint import AdapterFolder
 from mms_adapt.cli import main
 from mms_adapt.decoders import Hypothesis
 from mms_adapt.errors import (
@@ -139,6 +142,53 @@ def test_no_word_is_lost_or_doubled_at_a_seam(
     found = transcriber.recordings([path])[0]
     assert [one.word for one in found.words] == [word for word, _ in expected]
     assert [one.start_s for one in found.words] == pytest.approx([start for _, start in expected], abs=1e-6)
+
+
+def test_parts_are_as_long_as_what_an_adapter_learnt_from(trained: Path) -> None:
+    def parts(utterance_s: float | None, **chosen: Any) -> tuple[float, float]:
+        adapter = AdapterFolder.load(trained / "mdw")
+        if utterance_s is not None:
+            heard = {"minutes": {"train": utterance_s}, "utterances": {"train": 60}}
+            adapter = replace(adapter, passport=replace(adapter.passport, **heard))
+        assert adapter.passport.utterance_s == utterance_s
+        options = TranscribeOptions(device="cpu", **chosen)
+        found = Transcriber(backbone.load(adapter.backbone_name, device="cpu"), adapter, options)
+        assert found.window_samples == int(found.options.longest_s * 16_000)
+        return found.options.usual_s or 0.0, found.options.longest_s
+
+    assert parts(None) == (4.0, 8.0)
+    assert parts(5.0) == pytest.approx((6.5, 13.0))
+    assert parts(0.5) == (4.0, 8.0) and parts(60.0) == (10.0, 20.0)
+    assert parts(5.0, usual_s=3.0) == (3.0, 6.0) and parts(5.0, window_s=6.0) == (3.0, 6.0)
+    assert parts(5.0, cut="overlap")[1] == 30.0
+    for spoilt in ({"train": "long"}, {"train": 0}, {}):
+        told = replace(AdapterFolder.load(trained / "mdw").passport, minutes=spoilt, utterances={"train": 3})
+        assert told.utterance_s is None
+
+
+MEASURED = """
+import sys
+from pathlib import Path
+from mms_adapt.transcribe import Transcriber, TranscribeOptions
+model = Transcriber.load(sys.argv[1], options=TranscribeOptions(device="cpu", batch_seconds=60))
+assert sum(1 for _ in model.stream(sys.argv[2])) > 1
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc/self/status")
+def test_memory_does_not_grow_with_the_length(trained: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+
+    def peak_mb(minutes: int) -> float:
+        path = tmp_path / f"{minutes}.wav"
+        with soundfile.SoundFile(path, "w", 16_000, 1, "PCM_16") as file:
+            for count in random.integers(9_000, 90_000, 20 * minutes):
+                file.write(np.append(0.1 * random.standard_normal(count), np.zeros(8_000)))
+        words = [sys.executable, "-c", MEASURED, str(trained / "mdw"), str(path)]
+        return int(subprocess.run(words, check=True, capture_output=True, text=True).stdout) / 1024
+
+    assert peak_mb(16) - peak_mb(3) < 25  # the samples alone would be 50
 
 
 def test_what_cannot_work_is_told(trained: Path, tmp_path: Path) -> None:
