@@ -42,17 +42,7 @@ def of_merge(
     """
     passports = [one.passport for one in parents]
     first = passports[0]
-    for name, what in (
-        ("backbone_fingerprint", "backbones"),
-        ("kind", "kinds"),
-        ("normaliser", "normalisers of transcripts"),
-    ):
-        held = [str(getattr(one, name)) for one in passports]
-        if len(set(held)) > 1:
-            told = ", ".join(
-                f"{one.version}: {value[:12]!r}" for one, value in zip(parents, held, strict=True)
-            )
-            raise AdapterMismatchError(f"adapters of different {what} cannot be merged ({told})")
+    _agree(parents)
     return Passport(
         target_lang or first.target_lang,
         first.kind,
@@ -85,6 +75,21 @@ def of_merge(
         start="merge",
         versions=dict(first.versions),
     )
+
+
+def _agree(parents: Sequence[AdapterFolder]) -> None:
+    """Make sure that adapters have in common what a merge of them cannot do without."""
+    for name, what in (
+        ("backbone_fingerprint", "backbones"),
+        ("kind", "kinds"),
+        ("normaliser", "normalisers of transcripts"),
+    ):
+        held = [str(getattr(one.passport, name)) for one in parents]
+        if len(set(held)) > 1:
+            told = ", ".join(
+                f"{one.version}: {value[:12]!r}" for one, value in zip(parents, held, strict=True)
+            )
+            raise AdapterMismatchError(f"adapters of different {what} cannot be merged ({told})")
 
 
 def _told(parent: AdapterFolder, weight: float) -> dict[str, Any]:
