@@ -42,7 +42,7 @@ def of_merge(
     """
     passports = [one.passport for one in parents]
     first = passports[0]
-    _agree(parents)
+    agree(parents)
     return Passport(
         target_lang or first.target_lang,
         first.kind,
@@ -77,8 +77,12 @@ def of_merge(
     )
 
 
-def _agree(parents: Sequence[AdapterFolder]) -> None:
-    """Make sure that adapters have in common what a merge of them cannot do without."""
+def agree(parents: Sequence[AdapterFolder]) -> None:
+    """Make sure that adapters have in common what a merge of them cannot do without.
+
+    Raises:
+        AdapterMismatchError: If they are of different backbones, kinds or normalisers.
+    """
     for name, what in (
         ("backbone_fingerprint", "backbones"),
         ("kind", "kinds"),

@@ -56,20 +56,8 @@ def merge(
     """
     parents = [one if isinstance(one, AdapterFolder) else AdapterFolder.load(one) for one in adapters]
     chosen = _checked(parents, weights, method)
-    kind = parents[0].passport.kind
-    # what differs is told before anything is computed
-    passport = certificate.of_merge(
-        parents, chosen, method=method, kind_options={}, target_lang=target_lang, licence=licence
-    )
-    details: dict[str, Any] = {}
-    if kind in narrow.KINDS:
-        options, tensors = _narrow(parents, chosen, method)
-    elif kind == "lora":
-        options, tensors, details = _low_rank(parents, chosen, method, rank, density)
-    elif kind == "head_only":
-        options, tensors = {}, {}
-    else:
-        raise AdapterMismatchError(f"adapters of the kind {kind!r} cannot be merged")
+    certificate.agree(parents)  # told before anything is computed
+    options, tensors, details = _composed(parents, chosen, method, rank, density)
     shares = [one / sum(chosen) for one in chosen] if len(chosen) > 1 else [1.0]
     vocab, (weight, bias) = heads.merged(
         [one.vocab for one in parents],
@@ -81,11 +69,29 @@ def merge(
         chosen,
         method=method,
         kind_options=options,
-        target_lang=passport.target_lang,
+        target_lang=target_lang,
         licence=licence,
         details=details,
     )
     return AdapterFolder(passport, vocab, {**tensors, f"{HEAD}weight": weight, f"{HEAD}bias": bias})
+
+
+def _composed(
+    parents: Sequence[AdapterFolder], weights: Sequence[float], method: str, rank: int | None, density: float
+) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
+    """Return options and tensors of what comes out, without head, and what the passport tells of the method.
+
+    Raises:
+        AdapterMismatchError: If the kind is none of the package's own, or places or widths differ.
+    """
+    kind = parents[0].passport.kind
+    if kind in narrow.KINDS:
+        return *_narrow(parents, weights, method), {}
+    if kind == "lora":
+        return _low_rank(parents, weights, method, rank, density)
+    if kind == "head_only":
+        return {}, {}, {}
+    raise AdapterMismatchError(f"adapters of the kind {kind!r} cannot be merged")
 
 
 def _checked(parents: Sequence[AdapterFolder], weights: Sequence[float] | None, method: str) -> list[float]:
