@@ -59,6 +59,8 @@ class Passport:
     """Utterances that training left out, by reason."""
     parents: Mapping[str, float] = field(default_factory=dict)
     """Of a merge: the adapters that it was made of, each language@hash with its weight."""
+    merge: Mapping[str, Any] = field(default_factory=dict)
+    """Of a merge: its method and options, and what each parent's passport tells of data and licences."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Every option of the training."""
     run: Mapping[str, Any] = field(default_factory=dict)

@@ -78,7 +78,7 @@ def begin(backbone: Backbone, config: TrainConfig, vocab: Vocab, relative: Relat
     usual = {"size": backbone.adapter_size, "layers": config.adapter_layers, "seed": config.seed}
     try:
         chosen = kind.Config(
-            **{name: one for name, one in usual.items() if name in known}, **config.adapter_options
+            **{**{name: one for name, one in usual.items() if name in known}, **config.adapter_options}
         )
     except TypeError as error:
         raise OptionError(f"adapter_options: {config.adapter}: {error}; known: {', '.join(known)}") from error

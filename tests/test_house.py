@@ -31,7 +31,7 @@ STOREYS = [
         "tiers",
         "tensorboard",
     }
-    | {"orthography", "uncertainty", "edits", "disjoint"},
+    | {"orthography", "uncertainty", "edits", "disjoint", "licences"},
     {
         "manifest",
         "vocab",
@@ -58,7 +58,7 @@ STOREYS = [
     {"checkpoint", "resume"},
     {"registry", "start", "devset", "pace", "serving", "peft_format", "stock_export"},
     {"trial"},
-    {"relatives"},
+    {"relatives", "composition"},
     {"task", "withdrawal"},
     {"step", "finishing"},
     {"keeping", "mixed"},
@@ -78,7 +78,7 @@ STOREY = {name: level for level, names in enumerate(STOREYS) for name in names}
 HEAVY = {"torch", "transformers", "librosa", "datasets", "evaluate", "torchaudio"}
 WITHOUT_TORCH = {
     *("eaf eaf_tier praat media tiers measure findings inspection".split()),
-    *("errors language text plugins containers av_audio audio".split()),
+    *("errors licences language text plugins containers av_audio audio".split()),
     *("manifest orthography vocab corpora archives".split()),
     *("quality splits ties marks uncertainty edits disjoint windows recordings __init__ __main__".split()),
     *("stretches longform transcribe_options".split()),

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
-from mms_adapt import checkpoint
+from mms_adapt import checkpoint, plugins
 from mms_adapt.adapters import attention
 from mms_adapt.audio import frame_count
 from mms_adapt.backbone import Backbone
@@ -206,19 +206,25 @@ def scribbled(
     letters: str = LETTERS,
     seed: int = 0,
     size: int = 0,
+    kind: str = "attention",
+    options: dict[str, Any] | None = None,
 ) -> AdapterFolder:
     """Write an adapter of random weights that does much and writes anything; or replace one."""
     vocab = build([letters])
     base.bare()
-    config = attention.Config(size or base.adapter_size, seed=seed)
-    attention.attach(base.model, config)
+    module = plugins.load("adapters", kind)
+    usual = {"size": size or base.adapter_size, "seed": seed} if kind == "attention" else {}
+    config = module.Config(**usual, **(options or {}))
+    module.attach(base.model, config)
     base.put_head(len(vocab))
-    tensors = checkpoint.collect(checkpoint.owned(base.model, attention))
+    parameters = checkpoint.owned(base.model, module)
+    tensors = checkpoint.collect(parameters)
     random = torch.Generator().manual_seed(seed)
     for name, one in tensors.items():
-        centre = float(name.endswith("norm.weight"))
-        one.copy_(centre + 0.3 * torch.randn(one.shape, generator=random))
+        if parameters[name].requires_grad or name.startswith("lm_head"):
+            centre = float(name.endswith("norm.weight"))
+            one.copy_(centre + 0.3 * torch.randn(one.shape, generator=random))
     written = Passport(
-        target_lang, "attention", asdict(config), backbone=base.name, backbone_fingerprint=base.fingerprint
+        target_lang, kind, asdict(config), backbone=base.name, backbone_fingerprint=base.fingerprint
     )
     return AdapterFolder(written, vocab, tensors).save(folder)

@@ -40,15 +40,17 @@ class Weights:
     Attributes:
         tensors: What the kind computes with, each `(layers, ...)`; which is which, the kind knows.
         first_layer: Below this layer the adapter is the identity.
+        form: What else adapters must have in common to be put side by side, such as their places.
     """
 
     tensors: tuple[Tensor, ...]
     first_layer: int = 0
+    form: tuple[str, ...] = ()
 
     @property
-    def shape(self) -> tuple[tuple[int, ...], ...]:
+    def shape(self) -> tuple[object, ...]:
         """What adapters must have in common to be put side by side."""
-        return tuple(tuple(one.shape) for one in self.tensors)
+        return (self.form, *(tuple(one.shape) for one in self.tensors))
 
     @property
     def byte_count(self) -> int:

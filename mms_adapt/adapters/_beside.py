@@ -4,12 +4,13 @@ In: a stock model's modules. Out: modules that take their place, under whose nam
 what they were. It does not know a kind.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mms_adapt.errors import OptionError
+from mms_adapt.errors import AdapterMismatchError, OptionError
 
 
 class Beside(nn.Module):
@@ -63,3 +64,23 @@ def wrong_layers(layers: int | str) -> list[str]:
 def random_matrix(rows: int, columns: int, generator: torch.Generator) -> torch.Tensor:
     """Return numbers for the way down, `(rows, columns)`, drawn on the CPU so that no device changes them."""
     return torch.empty(rows, columns).normal_(0.0, columns**-0.5, generator=generator)
+
+
+def expect(tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Make sure that tensors have these names and shapes; the head is not looked at.
+
+    Raises:
+        AdapterMismatchError: If tensors are missing, have no place or another shape; some are named.
+    """
+    wrong = [f"{name} is missing" for name in expected if name not in tensors]
+    wrong += [
+        f"{name} has no place" for name in tensors if name not in expected and not name.startswith("lm_head.")
+    ]
+    wrong += [
+        f"{name} is {tuple(tensors[name].shape)}, not {shape}"
+        for name, shape in expected.items()
+        if name in tensors and tuple(tensors[name].shape) != shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise AdapterMismatchError("; ".join(wrong[:3]) + more)

@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm
 
-from mms_adapt.adapters import OUTPUT, Weights
+from mms_adapt.adapters import OUTPUT, Weights, _narrow
+from mms_adapt.adapters._beside import expect
 from mms_adapt.errors import AdapterMismatchError, OptionError
 
 STOCK = True
@@ -101,8 +101,6 @@ def owns(parameter_name: str) -> bool:
 
 
 _NAME = "wav2vec2.encoder.layers.{}.adapter_layer.{}"
-_PARTS = ("norm.weight", "norm.bias", "linear_1.weight", "linear_1.bias", "linear_2.weight", "linear_2.bias")
-_ONE = 8  # channels added inside, since matrix products like multiples of 8; one of them is always 1
 
 
 def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, layer_count: int) -> Weights:
@@ -122,53 +120,30 @@ def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, lay
         AdapterMismatchError: If tensors are missing, have no place or another shape, or a layer that is to
             have no adapter has one.
     """
-    wide, narrow = hidden_size, config.size
-    shapes = dict(
-        zip(_PARTS, [(wide,), (wide,), (narrow, wide), (narrow,), (wide, narrow), (wide,)], strict=True)
-    )
+    shapes = _narrow.shapes(hidden_size, config.size)
     expected = {
         _NAME.format(layer, part): shape for layer in range(layer_count) for part, shape in shapes.items()
     }
-    wrong = [f"{name} is missing" for name in expected if name not in tensors]
-    wrong += [
-        f"{name} has no place" for name in tensors if name not in expected and not name.startswith("lm_head.")
-    ]
-    wrong += [
-        f"{name} is {tuple(tensors[name].shape)}, not {shape}"
-        for name, shape in expected.items()
-        if name in tensors and tuple(tensors[name].shape) != shape
-    ]
     first = layer_count - (layer_count if config.layers == "all" else int(config.layers))
     if first < 0:
-        wrong.append(f"adapter_layers={config.layers}: the backbone has {layer_count} layers")
-    if not wrong:
-        gain, shift, down, down_bias, up, up_bias = (
-            torch.stack([tensors[_NAME.format(layer, part)].float() for layer in range(layer_count)])
-            for part in _PARTS
-        )
-        for layer in range(first):
-            rest = (shift[layer], down[layer], down_bias[layer], up[layer], up_bias[layer])
-            if any(bool(one.any()) for one in rest) or not bool((gain[layer] == 1).all()):
-                wrong.append(f"layer {layer} belongs to those without an adapter, but has one")
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise AdapterMismatchError("; ".join(wrong[:3]) + more)
-    # one more channel is always 1, and its row of the way up is the bias: one product less in every layer
-    inner = torch.zeros(layer_count, 1, narrow + _ONE)
-    inner[:, 0, :narrow] = down_bias + (down @ shift[..., None])[..., 0]
-    inner[:, 0, narrow] = 1.0
-    inward = torch.zeros(layer_count, narrow + _ONE, wide)
-    torch.mul(down, gain[:, None], out=inward[:, :narrow])
-    outward = torch.zeros(layer_count, wide, narrow + _ONE)
-    outward[:, :, :narrow], outward[:, :, narrow] = up, up_bias
-    return Weights((inward, inner, outward), first)
+        raise AdapterMismatchError(f"adapter_layers={config.layers}: the backbone has {layer_count} layers")
+    expect(tensors, expected)
+    parts = [
+        torch.stack([tensors[_NAME.format(layer, part)].float() for layer in range(layer_count)])
+        for part in _narrow.PARTS
+    ]
+    gain, *others = parts
+    for layer in range(first):
+        if any(bool(one[layer].any()) for one in others) or not bool((gain[layer] == 1).all()):
+            raise AdapterMismatchError(f"layer {layer} belongs to those without an adapter, but has one")
+    return Weights(_narrow.folded(parts), first)
 
 
 def mix(parts: Sequence[tuple[float, Weights]]) -> Weights:
     """Return the weighted sum of adapters' outputs as one adapter with their channels side by side."""
-    downs, biases, ups = zip(*(one.tensors for _, one in parts), strict=True)
-    scaled = [up * factor for (factor, _), up in zip(parts, ups, strict=True)]
-    tensors = torch.cat(downs, dim=1), torch.cat(biases, dim=2), torch.cat(scaled, dim=2)
+    tensors = _narrow.mixed(
+        [(factor, (one.tensors[0], one.tensors[1], one.tensors[2])) for factor, one in parts]
+    )
     return Weights(tensors, min(one.first_layer for _, one in parts))
 
 
@@ -183,23 +158,13 @@ class AttentionStack:
 
     def __init__(self, adapters: Sequence[Weights]) -> None:
         self.first_layer = min(one.first_layer for one in adapters)
-        # each `(adapters, layers, ...)`; one alone is not copied
-        self._down, self._bias, self._up = (
-            torch.stack(same) if len(same) > 1 else same[0][None]
-            for same in zip(*(one.tensors for one in adapters), strict=True)
-        )
+        self._tensors = _narrow.stacked([one.tensors for one in adapters])
 
     def add(self, place: str, layer: int, given: Tensor, found: Tensor, which: Tensor) -> Tensor:
         """Return a layer's output with every row's own adapter added, `(batch, frames, hidden)`."""
         if layer < self.first_layer:
             return found
-        tensors = (self._down, self._bias, self._up)
-        down, bias, up = (one[:, layer].index_select(0, which) for one in tensors)
-        with torch.autocast(found.device.type, enabled=False):
-            found = found.to(down.dtype)
-            normed = layer_norm(found, found.shape[-1:])
-            narrow = torch.baddbmm(bias, normed, down.transpose(1, 2)).relu_()  # `(batch, frames, size + 8)`
-            return torch.baddbmm(found, narrow, up.transpose(1, 2))
+        return _narrow.gave(found, found, [one[:, layer] for one in self._tensors], which)
 
 
 def stack(adapters: Sequence[Weights]) -> AttentionStack:

@@ -10,13 +10,15 @@ al. 2022, Towards a Unified View of Parameter-Efficient Transfer Learning, secti
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mms_adapt.adapters._beside import Beside, random_matrix, topmost, wrong_layers
+from mms_adapt.adapters import Weights, _narrow
+from mms_adapt.adapters._beside import Beside, expect, random_matrix, topmost, wrong_layers
 from mms_adapt.errors import OptionError
 
 SUBLAYERS = ("attention", "feed_forward")
@@ -56,6 +58,10 @@ class Config:
             wrong.append(f"sublayers={places!r}: give attention, feed_forward or both")
         if wrong:
             raise OptionError("; ".join(wrong))
+
+    def inside(self, hidden_size: int) -> int:
+        """Return the channels inside."""
+        return self.width or max(1, round(hidden_size / self.reduction))
 
 
 class Bottleneck(nn.Module):
@@ -116,7 +122,7 @@ def attach(model: Any, config: Config) -> None:
         OptionError: If more layers are asked for than the model has.
     """
     hidden_size, device = model.config.hidden_size, model.lm_head.weight.device
-    width = config.width or max(1, round(hidden_size / config.reduction))
+    width = config.inside(hidden_size)
     random = torch.Generator().manual_seed(config.seed)
     for _, layer in topmost(model, config.layers):
         for name in config.sublayers:
@@ -130,3 +136,84 @@ def attach(model: Any, config: Config) -> None:
 def owns(parameter_name: str) -> bool:
     """Tell whether a parameter of the model belongs to the adapter."""
     return _OWNED.match(parameter_name) is not None
+
+
+_NAME = "wav2vec2.encoder.layers.{}.{}.bottleneck.{}"
+
+
+def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, layer_count: int) -> Weights:
+    """Check the tensors of one adapter, and return them by layer, norm and factor taken into the matrices.
+
+    Args:
+        tensors: By name, as in the adapter's file; the head is not looked at.
+        config: The options of the adapter.
+        hidden_size: Channels of the encoder.
+        layer_count: Layers of the encoder.
+
+    Returns:
+        What `_narrow.folded` tells, for each sublayer; its form is the mode and the sublayers.
+
+    Raises:
+        AdapterMismatchError: If tensors are missing, have no place or another shape.
+    """
+    layers = range(0 if config.layers == "all" else layer_count - int(config.layers), layer_count)
+    shapes, places = _narrow.shapes(hidden_size, config.inside(hidden_size)), sorted(config.sublayers)
+    expect(
+        tensors,
+        {_NAME.format(layer, place, part): shape
+         for layer in layers for place in places for part, shape in shapes.items()},
+    )  # fmt: skip
+    found: list[Tensor] = []
+    for place in places:
+        parts = []
+        for part, shape in shapes.items():
+            whole = torch.zeros(layer_count, *shape)
+            for layer in layers:
+                whole[layer] = tensors[_NAME.format(layer, place, part)]
+            parts.append(whole * config.factor if part.startswith("linear_2") else whole)
+        found += _narrow.folded(parts)
+    return Weights(tuple(found), layers.start, (config.mode, *places))
+
+
+def mix(parts: Sequence[tuple[float, Weights]]) -> Weights:
+    """Return the weighted sum of adapters' outputs as one adapter with their channels side by side.
+
+    Raises:
+        OptionError: If they are at other places.
+    """
+    forms = {one.form for _, one in parts}
+    if len(forms) > 1:
+        told = " and ".join(sorted(" ".join(form) for form in forms))
+        raise OptionError(f"bottlenecks at different places cannot be mixed: {told}")
+    found: list[Tensor] = []
+    for first in range(0, len(parts[0][1].tensors), 3):
+        tensors = [(factor, one.tensors[first : first + 3]) for factor, one in parts]
+        found += _narrow.mixed([(factor, (down, bias, up)) for factor, (down, bias, up) in tensors])
+    return Weights(tuple(found), min(one.first_layer for _, one in parts), parts[0][1].form)
+
+
+class BottleneckStack:
+    """Adapters of this kind side by side.
+
+    Args:
+        adapters: Of one shape.
+    """
+
+    def __init__(self, adapters: Sequence[Weights]) -> None:
+        self.first_layer = min(one.first_layer for one in adapters)
+        mode, *places = adapters[0].form
+        self.places, self._sequential = frozenset(places), mode == "sequential"
+        tensors = _narrow.stacked([one.tensors for one in adapters])
+        self._tensors = {place: tensors[3 * at : 3 * at + 3] for at, place in enumerate(places)}
+
+    def add(self, place: str, layer: int, given: Tensor, found: Tensor, which: Tensor) -> Tensor:
+        """Return what a sublayer gives with every row's own bottleneck, `(batch, frames, hidden)`."""
+        if layer < self.first_layer:
+            return found
+        tensors = [one[:, layer] for one in self._tensors[place]]
+        return _narrow.gave(found if self._sequential else given, found, tensors, which)
+
+
+def stack(adapters: Sequence[Weights]) -> BottleneckStack:
+    """Put adapters of one shape side by side."""
+    return BottleneckStack(adapters)

@@ -9,15 +9,16 @@ Source: Hu et al. 2022, LoRA: Low-Rank Adaptation of Large Language Models, sect
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mms_adapt.adapters import Weights
 from mms_adapt.adapters._beside import Beside, topmost, wrong_layers
-from mms_adapt.errors import OptionError
+from mms_adapt.errors import AdapterMismatchError, OptionError
 
 LEARNING_RATE = 2e-3
 ALL = ("q_proj", "k_proj", "v_proj", "out_proj", "intermediate_dense", "output_dense")
@@ -157,3 +158,95 @@ def _changed(model: Any) -> Iterator[tuple[nn.Module, str, LoraLinear]]:
 
 def _wanted(name: str, targets: tuple[str, ...]) -> bool:
     return any(name == one or name.endswith(f".{one}") or re.fullmatch(one, name) for one in targets)
+
+
+_TENSOR = re.compile(r"wav2vec2\.encoder\.layers\.(\d+)\.([\w.]+)\.lora_([AB])\.weight")
+
+
+def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, layer_count: int) -> Weights:
+    """Check the tensors of one adapter, and return them by place, the scaling taken into B.
+
+    Args:
+        tensors: By name, as in the adapter's file; the head is not looked at.
+        config: The options of the adapter.
+        hidden_size: Channels of the encoder.
+        layer_count: Layers of the encoder.
+
+    Returns:
+        A `(layers, rank, in)` and B `(layers, out, rank)` of each place, zero where a layer has none; its
+        form is the places.
+
+    Raises:
+        AdapterMismatchError: If a tensor has no place or another shape, or its other half is missing.
+    """
+    found: dict[str, dict[int, dict[str, Tensor]]] = {}
+    wrong = []
+    for name, one in tensors.items():
+        match = _TENSOR.fullmatch(name)
+        if match is not None and int(match[1]) < layer_count:
+            found.setdefault(match[2], {}).setdefault(int(match[1]), {})[match[3]] = one
+        elif not name.startswith("lm_head."):
+            wrong.append(f"{name} has no place")
+    for place, layers in found.items():
+        for layer, both in layers.items():
+            down, up = both.get("A"), both.get("B")
+            if down is None or up is None or len(down) != config.rank or up.shape[1] != config.rank:
+                wrong.append(f"layer {layer}: {place} is no pair of A and B of rank {config.rank}")
+    if wrong:
+        raise AdapterMismatchError("; ".join(wrong[:3]))
+    made: list[Tensor] = []
+    places = tuple(sorted(found))
+    for place in places:
+        some = next(iter(found[place].values()))
+        downs = torch.zeros(layer_count, *some["A"].shape)
+        ups = torch.zeros(layer_count, *some["B"].shape)
+        for layer, both in found[place].items():
+            downs[layer], ups[layer] = both["A"], both["B"].float() * config.scaling
+        made += [downs, ups]
+    lowest = min((layer for layers in found.values() for layer in layers), default=layer_count)
+    return Weights(tuple(made), lowest, places)
+
+
+def mix(parts: Sequence[tuple[float, Weights]]) -> Weights:
+    """Return the weighted sum of changes as one of the summed rank; what one lacks stays as it is there."""
+    places = tuple(sorted({place for _, one in parts for place in one.form}))
+    found: list[Tensor] = []
+    for place in places:
+        pairs = [
+            (one.tensors[2 * at], factor * one.tensors[2 * at + 1])
+            for factor, one in parts
+            if place in one.form
+            for at in [one.form.index(place)]
+        ]
+        downs, ups = zip(*pairs, strict=True)
+        found += [torch.cat(downs, dim=1), torch.cat(ups, dim=2)]
+    return Weights(tuple(found), min(one.first_layer for _, one in parts), places)
+
+
+class LoraStack:
+    """Adapters of this kind side by side.
+
+    Args:
+        adapters: Of one shape.
+    """
+
+    def __init__(self, adapters: Sequence[Weights]) -> None:
+        self.places, self.first_layer = frozenset(adapters[0].form), min(one.first_layer for one in adapters)
+        tensors = [torch.stack(same) for same in zip(*(one.tensors for one in adapters), strict=True)]
+        self._tensors = {
+            place: (tensors[2 * at], tensors[2 * at + 1]) for at, place in enumerate(adapters[0].form)
+        }
+
+    def add(self, place: str, layer: int, given: Tensor, found: Tensor, which: Tensor) -> Tensor:
+        """Return what a matrix gives with every row's own change, `(batch, frames, out)`."""
+        if layer < self.first_layer:
+            return found
+        down, up = (one[:, layer].index_select(0, which) for one in self._tensors[place])
+        with torch.autocast(found.device.type, enabled=False):
+            low = torch.bmm(given.to(down.dtype), down.transpose(1, 2))  # `(batch, frames, rank)`
+            return torch.baddbmm(found.to(down.dtype), low, up.transpose(1, 2))
+
+
+def stack(adapters: Sequence[Weights]) -> LoraStack:
+    """Put adapters of one shape side by side."""
+    return LoraStack(adapters)

@@ -1,0 +1,471 @@
+"""Measure kinds of adapters, starts, merges, strengths and moves, for docs/adapter_kinds.md.
+
+    python benchmarks/kinds.py list
+    python benchmarks/kinds.py run ROW... --work .cache/kinds --device cuda --out rows.jsonl
+    python benchmarks/kinds.py render rows.jsonl
+
+A row is one line of the file, made by one process or by several of `run`, and is not made again where it is
+there. A row that works on adapters of others trains those that are not in the work folder yet, so that every
+row can be made alone; two processes that need the same one wait for each other. Nothing is tuned on a test
+set: starts are chosen on training speech, weights and strengths on the dev set.
+
+In: corpora in the layout of `utterances.jsonl`. Out: lines, and tables. It does not know how anything is
+trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+from results import SETS, machine
+
+KINDS: dict[str, dict[str, Any]] = {
+    "attention": {},
+    "attention-32": {"adapter_options": {"size": 32}},
+    "bottleneck-parallel": {"adapter": "bottleneck", "adapter_options": {"mode": "parallel"}},
+    "bottleneck-sequential": {"adapter": "bottleneck", "adapter_options": {"mode": "sequential"}},
+    "lora": {"adapter": "lora"},
+    "lora-qv": {"adapter": "lora", "adapter_options": {"targets": ("q_proj", "v_proj")}},
+    "head_only": {"adapter": "head_only"},
+    "full": {"full_finetune": True},
+}
+STARTS = ("zero", "random", "nearest", "auto")
+MINUTES = (2.0, 5.0, 10.0, 30.0, 60.0)
+MOST = {
+    "mdw": 60.0,
+    "wol": 30.0,
+    "chr": 30.0,
+    "aka": 10.0,
+    "bom": 10.0,
+}  # minutes of training speech there are
+MERGED = {"mdw": ("abiayi", "kouarata")}  # speakers of one corpus, an adapter each
+METHODS = ("concatenate", "average")
+SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 0.875, 1.0, 1.125, 1.25, 1.5, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Where rows are made.
+
+    Attributes:
+        corpora: The folder that holds those of `SETS`.
+        folder: Where prepared data and adapters go.
+        device: Where it is computed.
+        options: Further options of every training; the rows of the tables have none.
+        backbone: The backbone.
+        sibling: The same backbone after further training, or before it.
+    """
+
+    corpora: Path
+    folder: Path
+    device: str = "auto"
+    options: tuple[tuple[str, Any], ...] = ()
+    backbone: str = "embedded"
+    sibling: str = ""
+
+
+def rows() -> dict[str, Callable[[Work], dict[str, Any]]]:
+    """Return every row by name, with what makes it."""
+    found: dict[str, Callable[[Work], dict[str, Any]]] = {}
+    for code in SETS:
+        for kind in KINDS:
+            found[f"kind/{code}/{kind}"] = lambda work, code=code, kind=kind: kind_row(work, code, kind)
+        for start in STARTS:
+            for minutes in MINUTES:
+                if minutes <= MOST[code]:
+                    found[f"start/{code}/{start}/{minutes:g}"] = (
+                        lambda work, code=code, start=start, minutes=minutes: start_row(
+                            work, code, start, minutes
+                        )
+                    )
+        found[f"slide/{code}"] = lambda work, code=code: strength_row(work, code)
+        found[f"sibling/{code}"] = lambda work, code=code: sibling_row(work, code)
+    for code, speakers in MERGED.items():
+        for name in (*speakers, "joint", *METHODS):
+            found[f"merge/{code}/{name}"] = lambda work, code=code, name=name: merge_row(work, code, name)
+    return found
+
+
+def prepared(work: Work, code: str, minutes: float | None = None, split: str = "auto") -> Any:
+    """Return prepared data; less training speech leaves dev and test as they are."""
+    import mms_adapt
+    from mms_adapt.prepared import with_less_training
+    from mms_adapt.splits import SplitOptions
+
+    folder = work.folder / "prepared" / f"{code}-{split}"
+    with alone(folder):
+        if not (folder / "prepared.json").exists():
+            source = work.corpora / SETS[code][0]
+            mms_adapt.prepare(source, folder, target_lang=code, split=SplitOptions(mode=split))
+        data = mms_adapt.Prepared.load(folder)
+        if minutes is not None:
+            data = with_less_training(data, minutes, folder.with_name(f"{code}-{split}-{minutes:g}"))
+    return data
+
+
+def trained(work: Work, name: str, data: Any, **options: Any) -> tuple[Path, float]:
+    """Return an adapter's folder and the seconds of its training, which is done where it was not yet."""
+    import mms_adapt
+
+    folder = work.folder / "adapters" / name
+    with alone(folder):
+        given = {"backbone": work.backbone, "device": work.device, **dict(work.options), **options}
+        mms_adapt.train(data, folder, mms_adapt.TrainConfig(**given))
+    record = json.loads((folder / "passport.json").read_text(encoding="utf-8"))
+    return folder, float(record["metrics"]["seconds_s"])
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time make a folder."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f".{folder.name}.lock").open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def measured(work: Work, adapter: Path, data: Any, **options: Any) -> dict[str, Any]:
+    """Return what an adapter makes of the test set."""
+    import mms_adapt
+    from mms_adapt.evaluate import EvaluateOptions
+
+    allow = options.pop("allow_sibling", False)
+    score = mms_adapt.evaluate(
+        adapter,
+        data,
+        decoder="greedy",
+        device=work.device,
+        options=EvaluateOptions(allow_sibling=allow),
+        **options,
+    )
+    found: dict[str, Any] = {"cer": score.cer, "wer": score.wer}
+    for name in ("cer", "wer"):
+        one = getattr(score, f"{name}_interval")
+        found[f"{name}_interval"] = [one.low, one.high] if one else None
+    return {
+        **found,
+        "utterances": score.utterances,
+        "words": score.words,
+        "marks": list(score.marks),
+        "signature": score.signature,
+    }
+
+
+def kind_row(work: Work, code: str, kind: str) -> dict[str, Any]:
+    """Train a kind with all that it has by default, and test it."""
+    data = prepared(work, code, usual_minutes(code))
+    folder, seconds_s = trained(work, f"{code}/{kind}", data, **KINDS[kind])
+    return {**told(folder, data), "seconds": seconds_s, **measured(work, folder, data)}
+
+
+def usual_minutes(code: str) -> float | None:
+    """Return the training speech of the tables of kinds: an hour where there is more."""
+    return 60.0 if MOST[code] >= 60 else None
+
+
+def start_row(work: Work, code: str, start: str, minutes: float) -> dict[str, Any]:
+    """Train some minutes of speech from a start, and test it."""
+    registry = relatives(work, code) if start in ("nearest", "auto") else None
+    options: dict[str, Any] = {"start": start, "seed": 0}
+    if registry is not None:
+        options["relatives"] = str(registry)
+    data = prepared(work, code, minutes)
+    if start == "nearest":
+        options["start"] = f"language:{nearest(work, data, registry)}"
+    folder, seconds_s = trained(work, f"{code}/{start}-{minutes:g}", data, **options)
+    passport = json.loads((folder / "passport.json").read_text(encoding="utf-8"))
+    return {
+        **told(folder, data),
+        "minutes": minutes,
+        "start": passport["start"],
+        "seconds": seconds_s,
+        **measured(work, folder, data),
+    }
+
+
+def nearest(work: Work, data: Any, registry: Path | None) -> str:
+    """Return the language that has most characters in common, nothing heard."""
+    from mms_adapt.checkpoint import AdapterFolder
+    from mms_adapt.registry import names
+
+    own = set(data.vocab.tokens)
+    shared = {}
+    for name in names(registry or work.folder):
+        tokens = set(AdapterFolder.load((registry or work.folder) / name).vocab.tokens)
+        shared[name] = len(own & tokens) / len(own | tokens)
+    return max(sorted(shared), key=lambda name: shared[name])
+
+
+def relatives(work: Work, code: str) -> Path:
+    """Return a registry of the other languages' adapters, trained where they were not yet."""
+    registry = work.folder / "relatives" / f"for-{code}"
+    for other in SETS:
+        if other == code:
+            continue
+        folder, _ = trained(work, f"{other}/attention", prepared(work, other, usual_minutes(other)))
+        registry.mkdir(parents=True, exist_ok=True)
+        link = registry / other
+        with alone(link):
+            if not link.exists():
+                import shutil
+
+                shutil.copytree(folder, link, ignore=shutil.ignore_patterns(".*"))
+    return registry
+
+
+def merge_row(work: Work, code: str, name: str) -> dict[str, Any]:
+    """Test one speaker's adapter, one of all speakers' speech, or a merge of the speakers' own."""
+    from mms_adapt.prepared import with_training
+
+    data = prepared(work, code, split="sentence")
+    parts = {}
+    for speaker in MERGED[code]:
+        train = [one for one in data.utterances("train") if one.speaker == speaker]
+        place = data.folder.with_name(f"{code}-of-{speaker}")
+        with alone(place):
+            parts[speaker] = with_training(data, train, place)
+    if name in parts:
+        folder, seconds_s = trained(work, f"{code}/of-{name}", parts[name])
+        return {**told(folder, parts[name]), "seconds": seconds_s, **measured(work, folder, data)}
+    if name == "joint":
+        train = [one for one in data.utterances("train") if one.speaker in MERGED[code]]
+        place = data.folder.with_name(f"{code}-of-both")
+        with alone(place):
+            both = with_training(data, train, place)
+        folder, seconds_s = trained(work, f"{code}/of-both", both)
+        return {**told(folder, both), "seconds": seconds_s, **measured(work, folder, data)}
+    adapters = [trained(work, f"{code}/of-{one}", part)[0] for one, part in parts.items()]
+    return merged(work, data, adapters, name)
+
+
+def merged(work: Work, data: Any, adapters: list[Path], method: str) -> dict[str, Any]:
+    """Merge two adapters at the share that is best on dev, and test that one."""
+    from mms_adapt import backbone
+    from mms_adapt.checkpoint import AdapterFolder
+    from mms_adapt.composition.merging import merge
+    from mms_adapt.trial import Trial
+
+    base = backbone.load(work.backbone, device=work.device)
+    trial = Trial(data, base)
+    began_s = time.monotonic()
+    held = [AdapterFolder.load(one) for one in adapters]
+    points = []
+    for share in SHARES:
+        found = trial.measure(merge(held, [1 - share, share], method=method))
+        points.append({"at": share, "dev_cer": found.cer, "dev_loss": found.loss})
+    best = min(points, key=lambda one: (one["dev_cer"], one["dev_loss"]))["at"]
+    out = work.folder / "merged" / f"{data.folder.name}-{method}"
+    with alone(out):
+        made = merge(held, [1 - best, best], method=method).save(out)
+    return {
+        **told(out, data),
+        "parents": dict(made.passport.parents),
+        "points": points,
+        "best": best,
+        "seconds": round(time.monotonic() - began_s, 1),
+        **measured(work, out, data),
+    }
+
+
+def strength_row(work: Work, code: str) -> dict[str, Any]:
+    """Measure an adapter at several strengths on dev, and test the best one beside the plain one."""
+    from mms_adapt import backbone
+    from mms_adapt.checkpoint import AdapterFolder
+    from mms_adapt.composition.merging import merge
+    from mms_adapt.trial import Trial
+
+    data = prepared(work, code, usual_minutes(code))
+    folder, _ = trained(work, f"{code}/attention", data)
+    held = AdapterFolder.load(folder)
+    trial = Trial(data, backbone.load(work.backbone, device=work.device))
+    points = []
+    for strength in STRENGTHS:
+        found = trial.measure(merge([held], [strength]))
+        points.append({"at": strength, "dev_cer": found.cer, "dev_loss": found.loss})
+    best = min(points, key=lambda one: (one["dev_cer"], one["dev_loss"]))["at"]
+    out = work.folder / "merged" / f"{code}-strength"
+    with alone(out):
+        merge([held], [best]).save(out)
+    plain = measured(work, folder, data)
+    return {**told(out, data), "points": points, "best": best, "plain": plain, **measured(work, out, data)}
+
+
+def sibling_row(work: Work, code: str) -> dict[str, Any]:
+    """Test an adapter on its own backbone and on a sibling; it is not trained again."""
+    if not work.sibling:
+        raise SystemExit("a row of siblings needs --sibling FOLDER, the backbone after further training")
+    data = prepared(work, code, usual_minutes(code))
+    folder, _ = trained(work, f"{code}/attention", data)
+    own = measured(work, folder, data)
+    moved = measured(work, folder, data, backbone=work.sibling, allow_sibling=True)
+    return {**told(folder, data), "own": own, **moved}
+
+
+def told(folder: Path, data: Any) -> dict[str, Any]:
+    """Return what a row tells of adapter and data."""
+    import math
+
+    from safetensors import safe_open
+
+    passport = json.loads((folder / "passport.json").read_text(encoding="utf-8"))
+    path = folder / f"adapter.{passport['target_lang']}.safetensors"
+    frozen: tuple[str, ...] = ()
+    if (folder / "backbone" / "model.safetensors").exists():
+        path = folder / "backbone" / "model.safetensors"
+        frozen = ("wav2vec2.feature_extractor.", "wav2vec2.masked_spec_embed")
+    with safe_open(path, "pt") as file:
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    return {
+        "kind": passport["kind"],
+        "trained": sum(
+            math.prod(one) for name, one in shapes.items() if not name.startswith(frozen or ("-",))
+        ),
+        "train_s": round(sum(one.duration_s for one in data.utterances("train")), 1),
+        "test_s": round(sum(one.duration_s for one in data.utterances("test")), 1),
+        "split_mode": data.counts["split_mode"],
+        "dev_cer": passport["metrics"].get("best_dev_cer"),
+        "versions": passport["versions"],
+        "machine": machine(),
+    }
+
+
+def run(names: list[str], work: Work, out: Path) -> None:
+    """Make rows that are not in the file yet, and add each to it when it is done."""
+    every = rows()
+    if unknown := [name for name in names if name not in every]:
+        raise SystemExit(f"{', '.join(unknown)}: there is no such row; see python benchmarks/kinds.py list")
+    for name in names:
+        if name in {one["name"] for one in read(out)}:
+            continue
+        print(f"== {name}", flush=True)
+        line = json.dumps({"name": name, **every[name](work)}, ensure_ascii=False, sort_keys=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("a", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(line + "\n")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
+def rate(one: dict[str, Any], name: str) -> str:
+    """Return a rate in percent with its interval."""
+    held = one.get(f"{name}_interval")
+    span = f" ({100 * held[0]:.1f} to {100 * held[1]:.1f})" if held else ""
+    return f"**{100 * one[name]:.1f}**{span}"
+
+
+def render(found: list[dict[str, Any]]) -> str:
+    """Return the tables of the rows that are there."""
+    by_name = {one["name"]: one for one in found}
+    lines: list[str] = []
+    for title, prefix, cells, head in _TABLES:
+        held = [(name, by_name[name]) for name in rows() if name.startswith(prefix) and name in by_name]
+        if held:
+            lines += ["", f"## {title}", "", f"| {head} |", "|" + "---|" * (head.count("|") + 1)]
+            lines += [f"| {' | '.join(cells(name.split('/')[1:], one))} |" for name, one in held]
+    signatures = [f"{one['name']}\n  {one['signature']}" for one in found]
+    return "\n".join([*lines, "", "```text", *signatures, "```", ""]).lstrip("\n")
+
+
+def _language(code: str) -> str:
+    return SETS[code][1]
+
+
+_TABLES: tuple[tuple[str, str, Callable[[list[str], dict[str, Any]], list[str]], str], ...] = (
+    (
+        "Kinds",
+        "kind/",
+        lambda words, one: [
+            _language(words[0]), words[1], f"{one['trained']:,}", f"{one['train_s'] / 60:.0f} min",
+            f"{one['seconds']:.0f}", rate(one, "cer"), rate(one, "wer"),
+        ],
+        "language | kind | numbers trained | training speech | seconds | CER % (95 %) | WER % (95 %)",
+    ),
+    (
+        "Starts",
+        "start/",
+        lambda words, one: [
+            _language(words[0]), words[1], f"{one['minutes']:g}", one["start"].partition(" (")[0],
+            rate(one, "cer"), rate(one, "wer"),
+        ],
+        "language | start | minutes | began with | CER % (95 %) | WER % (95 %)",
+    ),
+    (
+        "Merges",
+        "merge/",
+        lambda words, one: [
+            _language(words[0]), words[1], f"{one['best']:g}" if "best" in one else "", f"{one['trained']:,}",
+            rate(one, "cer"), rate(one, "wer"),
+        ],
+        "language | adapter | share of the second | numbers | CER % (95 %) | WER % (95 %)",
+    ),
+    (
+        "Strength",
+        "slide/",
+        lambda words, one: [
+            _language(words[0]), f"{one['best']:g}",
+            ", ".join(f"{point['at']:g}: {100 * point['dev_cer']:.1f}" for point in one["points"]),
+            rate(one, "cer"), rate(one["plain"], "cer"),
+        ],
+        "language | best on dev | CER % on dev at each | CER % (95 %) there | CER % (95 %) at 1",
+    ),
+    (
+        "Moved to a sibling",
+        "sibling/",
+        lambda words, one: [
+            _language(words[0]), rate(one["own"], "cer"), rate(one, "cer"),
+            rate(one["own"], "wer"), rate(one, "wer"),
+        ],
+        "language | CER % at home | CER % moved | WER % at home | WER % moved",
+    ),
+)  # fmt: skip
+
+
+def main() -> None:
+    """Parse the command line and do it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    does = parser.add_subparsers(dest="does", required=True)
+    does.add_parser("list", help="names of all rows")
+    doing = does.add_parser("run", help="make rows")
+    doing.add_argument("rows", nargs="+")
+    doing.add_argument("--corpora", type=Path, default=Path(__file__).parents[2] / "shared" / "corpora")
+    doing.add_argument("--work", type=Path, default=Path(".cache/kinds"))
+    doing.add_argument("--out", type=Path, default=Path(__file__).with_name("kinds.jsonl"))
+    doing.add_argument("--device", default="auto")
+    doing.add_argument("--backbone", default="embedded")
+    doing.add_argument("--sibling", default="")
+    doing.add_argument(
+        "--set", action="append", default=[], metavar="KEY=JSON", help="option of every training"
+    )
+    shown = does.add_parser("render", help="print the tables")
+    shown.add_argument("file", type=Path, nargs="?", default=Path(__file__).with_name("kinds.jsonl"))
+    given = parser.parse_args()
+    if given.does == "list":
+        print("\n".join(rows()))
+    elif given.does == "render":
+        print(render(read(given.file)), end="")
+    else:
+        pairs = (one.partition("=") for one in given.set)
+        options = tuple((key, json.loads(value)) for key, _, value in pairs)
+        work = Work(given.corpora, given.work, given.device, options, given.backbone, given.sibling)
+        run(given.rows, work, given.out)
+
+
+if __name__ == "__main__":
+    main()

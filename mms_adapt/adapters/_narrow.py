@@ -1,0 +1,72 @@
+"""What the kinds with a narrow middle compute: norm, down to few channels, ReLU, up again.
+
+In: the tensors of such layers. Out: the same as few matrices, the norm's factors in the way down and the way
+up's bias in a channel of its own; and what rows of a batch get from matrices of their own. It does not know
+where in a layer they stand.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import layer_norm
+
+ONE = 8  # channels added inside, since matrix products like multiples of 8; one of them is always 1
+PARTS = ("norm.weight", "norm.bias", "linear_1.weight", "linear_1.bias", "linear_2.weight", "linear_2.bias")
+Folded = tuple[Tensor, Tensor, Tensor]
+
+
+def shapes(hidden_size: int, width: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every part."""
+    wide, narrow = hidden_size, width
+    sizes = [(wide,), (wide,), (narrow, wide), (narrow,), (wide, narrow), (wide,)]
+    return dict(zip(PARTS, sizes, strict=True))
+
+
+def folded(parts: Sequence[Tensor]) -> Folded:
+    """Return what the six parts, each `(layers, ...)` in the order of `PARTS`, compute, as three matrices.
+
+    Returns:
+        Down `(layers, width + 8, hidden)`, its bias `(layers, 1, width + 8)`, and up with its bias
+        `(layers, hidden, width + 8)`; what is added to the width is zero but for one channel, which is
+        always 1, and whose row of the way up is the bias: one product less in every layer.
+    """
+    gain, shift, down, down_bias, up, up_bias = parts
+    layers, narrow, wide = down.shape
+    inner = torch.zeros(layers, 1, narrow + ONE)
+    inner[:, 0, :narrow] = down_bias + (down @ shift[..., None])[..., 0]
+    inner[:, 0, narrow] = 1.0
+    inward = torch.zeros(layers, narrow + ONE, wide)
+    torch.mul(down, gain[:, None], out=inward[:, :narrow])
+    outward = torch.zeros(layers, wide, narrow + ONE)
+    outward[:, :, :narrow], outward[:, :, narrow] = up, up_bias
+    return inward, inner, outward
+
+
+def mixed(parts: Sequence[tuple[float, Folded]]) -> Folded:
+    """Return the weighted sum of what several give, as one with their channels side by side."""
+    downs, biases, ups = zip(*(one for _, one in parts), strict=True)
+    scaled = [up * factor for (factor, _), up in zip(parts, ups, strict=True)]
+    return torch.cat(downs, dim=1), torch.cat(biases, dim=2), torch.cat(scaled, dim=2)
+
+
+def stacked(tensors: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
+    """Put tensors of several adapters side by side, `(adapters, layers, ...)`; one alone is not copied."""
+    return tuple(torch.stack(same) if len(same) > 1 else same[0][None] for same in zip(*tensors, strict=True))
+
+
+def gave(source: Tensor, found: Tensor, tensors: Sequence[Tensor], which: Tensor) -> Tensor:
+    """Return `found` with what every row's own matrices make of `source`, both `(batch, frames, hidden)`.
+
+    Args:
+        source: What is read.
+        found: What the result is added to.
+        tensors: Down, bias and up of one layer, `(adapters, ...)`.
+        which: The adapter of every row, int64 `(batch,)`.
+    """
+    down, bias, up = (one.index_select(0, which) for one in tensors)
+    with torch.autocast(found.device.type, enabled=False):
+        source, found = source.to(down.dtype), found.to(down.dtype)
+        normed = layer_norm(source, source.shape[-1:])
+        narrow = torch.baddbmm(bias, normed, down.transpose(1, 2)).relu_()  # `(batch, frames, width + 8)`
+        return torch.baddbmm(found, narrow, up.transpose(1, 2))

@@ -1,0 +1,10 @@
+"""Composition: one adapter out of several, without training.
+
+- `heads`: vocabularies united, rows of heads matched by token;
+- `narrow`: adapters with a narrow middle (attention, bottleneck), added up exactly or averaged;
+- `low_rank`: changes of matrices (lora), added up exactly, averaged, cut to a rank, or merged by sign (TIES);
+- `certificate`: the passport of what comes out, with its parents, licence and speakers;
+- `merging`: all of that as one call.
+
+What comes out is an adapter folder like any other.
+"""

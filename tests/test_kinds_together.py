@@ -1,0 +1,111 @@
+"""Adapters of every kind in one batch: each row gives what its own adapter gives alone."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from mms_adapt import backbone, plugins
+from mms_adapt.bank import Bank
+from mms_adapt.checkpoint import AdapterFolder
+from mms_adapt.errors import AdapterMismatchError, OptionError
+from mms_adapt.serving.edition import Blend
+from mms_adapt.transcribe import TranscribeOptions, Transcriber
+
+OPTIONS = TranscribeOptions(device="cpu")
+# name in the registry: kind and options
+HELD: dict[str, tuple[str, dict[str, Any]]] = {
+    "mms": ("attention", {}),
+    "top": ("attention", {"layers": 1}),
+    "beside": ("bottleneck", {"width": 3, "sublayers": ["attention", "feed_forward"], "factor": 0.7}),
+    "behind": ("bottleneck", {"width": 3, "mode": "sequential", "layers": 2}),
+    "low": ("lora", {"rank": 2}),
+    "lower": ("lora", {"rank": 2, "alpha": 1.0, "targets": ["q_proj", "output_dense"], "layers": 2}),
+    "head": ("head_only", {}),
+}
+WAVES = [tiny.speech(tiny.sentence(seed), seed) for seed in range(len(HELD))]
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("kinds")
+    base = backbone.load(tiny.backbone(place / "base", seed=1), device="cpu")
+    for seed, (name, (kind, options)) in enumerate(HELD.items()):
+        folder = place / "adapters" / "mdw" / name
+        tiny.scribbled(base, folder, letters="abcd"[: 2 + seed % 3], seed=seed, kind=kind, options=options)
+        tiny.scribbled(base, place / "second" / name, seed=seed + 50, kind=kind, options=options)
+    return place / "adapters"
+
+
+@pytest.fixture(scope="module")
+def bank(registry: Path) -> Bank:
+    return Bank(registry, options=OPTIONS)
+
+
+def emissions(one: Bank, asked: list[str | Blend]) -> list[torch.Tensor]:
+    voices = [one.voice(blend) for blend in asked]
+    features, counts = one.engine.features(WAVES[: len(asked)])
+    found = one.engine.emissions(features, counts, [voice.edition for voice in voices])
+    return [row[:count, : len(voice.vocab)] for row, count, voice in zip(found, counts, voices, strict=True)]
+
+
+def test_every_kind_of_the_package_is_held() -> None:
+    assert {kind for kind, _ in HELD.values()} == set(plugins.names("adapters")) - {"stacked"}
+
+
+def test_rows_of_all_kinds_give_what_each_gives_alone(bank: Bank, registry: Path) -> None:
+    together = emissions(bank, [f"mdw/{name}" for name in HELD])
+    for name, row, wave in zip(HELD, together, WAVES, strict=True):
+        alone = Transcriber.load(registry / "mdw" / name, options=OPTIONS).emissions([wave])[0]
+        assert tiny.close(row, torch.from_numpy(alone)), name
+
+
+def test_a_row_does_not_depend_on_the_kinds_of_the_others(bank: Bank) -> None:
+    names = [f"mdw/{name}" for name in HELD]
+    mixed, single = emissions(bank, names), emissions(bank, ["mdw/low"] * len(names))
+    assert tiny.close(mixed[list(HELD).index("low")], single[list(HELD).index("low")])
+
+
+@pytest.mark.parametrize("name", [name for name in HELD if name != "head"])
+def test_a_strength_goes_through_the_bank(bank: Bank, registry: Path, name: str) -> None:
+    place = f"mdw/{name}"
+    full, half = (emissions(bank, [one])[0] for one in (place, Blend(((place, 0.5),))))
+    assert not torch.allclose(full, half)
+    one = AdapterFolder.load(registry / "mdw" / name)
+    ups = {
+        key: 0.5 * tensor if key.rpartition(".adapter_layer.")[2].startswith("linear_2")
+        or ".bottleneck.linear_2" in key or "lora_B" in key else tensor
+        for key, tensor in one.tensors.items()
+    }  # fmt: skip
+    base = backbone.load(bank.backbone.name, device="cpu")
+    halved = replace(one, tensors=ups)
+    halved.attach(base)
+    alone = Transcriber(base, halved, OPTIONS).emissions([WAVES[0]])[0]
+    assert tiny.close(half, torch.from_numpy(alone))
+
+
+def test_mixes_within_a_kind_and_not_across(bank: Bank) -> None:
+    for pair in (("low", "lower"), ("mms", "top")):
+        blend = Blend(tuple((f"mdw/{name}", 0.5) for name in pair))
+        assert emissions(bank, [blend])[0].isfinite().all()
+    with pytest.raises(OptionError, match="only adapters of one kind"):
+        bank.voice(Blend((("mdw/low", 0.5), ("mdw/mms", 0.5))))
+    with pytest.raises(OptionError, match="different places cannot be mixed"):
+        bank.voice(Blend((("mdw/beside", 0.5), ("mdw/behind", 0.5))))
+
+
+@pytest.mark.parametrize("name", ["beside", "low", "head"])
+def test_what_has_no_place_is_refused(registry: Path, name: str) -> None:
+    one = AdapterFolder.load(registry / "mdw" / name)
+    kind = plugins.load("adapters", one.passport.kind)
+    config = kind.Config(**one.passport.kind_options)
+    more = {**one.tensors, "wav2vec2.encoder.layers.0.other.weight": torch.zeros(2)}
+    with pytest.raises(AdapterMismatchError, match="has no place"):
+        kind.weights(more, config, 32, 3)
+    if name != "head":
+        without = {key: tensor for key, tensor in one.tensors.items() if key != sorted(one.tensors)[-1]}
+        with pytest.raises(AdapterMismatchError):
+            kind.weights(without, config, 32, 3)
