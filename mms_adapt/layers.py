@@ -99,7 +99,7 @@ class FrozenLayer:
         return self._weights
 
     def packs(self) -> bool:
-        """Tell whether `packed` can compute it: all of it is frozen but for an adapter of MMS's kind, if any."""
+        """Tell whether `packed` can compute it: it is frozen but for an adapter of MMS's kind, if any."""
         return self.serves() and self._even and (self.adapter() is None or self._mms_kind())
 
     def _mms_kind(self) -> bool:

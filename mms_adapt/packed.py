@@ -34,7 +34,7 @@ class Narrow:
     """Adapters of one layer; the first axis of the batch's rows only where each row has its own.
 
     Attributes:
-        inward: The way down with the norm's factors in it, `(size + 8, hidden)` or `(batch, size + 8, hidden)`.
+        inward: The way down, the norm's factors in it, `(size + 8, hidden)` or `(batch, size + 8, hidden)`.
         inner: What is added there, `(size + 8,)` or `(batch, size + 8)`; 1 for the channel of the bias.
         outward: The way up, as `inward`.
     """
@@ -93,8 +93,8 @@ class Packing:
         parts = []
         for start, end in zip(self._borders[:-1], self._borders[1:], strict=True):
             # `(frames, heads, channels)` to `(heads, frames, channels)` and back
-            row = (one[start:end].transpose(0, 1) for one in (query, key, value))
-            parts.append(functional.scaled_dot_product_attention(*row).transpose(0, 1))
+            left, right, given = (one[start:end].transpose(0, 1) for one in (query, key, value))
+            parts.append(functional.scaled_dot_product_attention(left, right, given).transpose(0, 1))
         return torch.cat(parts)
 
     def times(self, flat: Tensor, matrices: Tensor) -> Tensor:
@@ -247,7 +247,7 @@ class _Rest(Function):
 def _adapter_backward(
     packing: Packing, gradient: Tensor, kept: list[Tensor], below: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Return the gradient before an adapter, where something `below` needs it, and those of its own tensors."""
+    """Return the gradient before an adapter, where something `below` needs it, and those of its tensors."""
     plain, inverse, narrow, inward, outward = kept
     each, used = inward.ndim == 3, inward.shape[-2] - ROOM
     back = packing.times(gradient, outward.transpose(-1, -2)) * (narrow > 0)  # `(frames, size + 8)`

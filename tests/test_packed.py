@@ -28,7 +28,7 @@ def with_adapters(folder: Path, count: int | str, device: str = "cpu") -> Backbo
     attention.attach(made.model, attention.Config(4, layers=count, seed=1))
     random = torch.Generator().manual_seed(5)
     with torch.no_grad():
-        for name, one in made.model.named_parameters():
+        for one in made.model.parameters():
             if one.requires_grad:
                 one.add_((0.3 * torch.randn(one.shape, generator=random)).to(one.device))
     return made
