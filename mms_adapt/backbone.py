@@ -1,7 +1,7 @@
 """The pre-trained model: loaded, checked, frozen, and asked for features, hidden states and logits.
 
-In: a name, then audio. Out: a `Backbone`. It
-does not know transformers' classes, languages, adapters' files or training.
+In: a name, then audio. Out: a `Backbone`. It does not know transformers' classes, languages, adapters' files
+or training.
 
 Frozen means frozen: nothing of it requires a gradient, the convolutions are never in a graph, and since a
 graph begins at the lowest trained adapter, what lies below it keeps nothing for a backward pass.
@@ -76,7 +76,7 @@ class Backbone:
         adapter_size: Channels inside an adapter of MMS's kind.
         checkpointing: Whether layers keep their input alone for the backward pass, and compute the rest anew:
             much less memory, a third more arithmetic.
-        packing: Whether layers take the real frames of a batch alone, where they can; on a GPU in bfloat16.
+        packing: Whether layers take real frames alone, where they can; on a GPU in bfloat16.
     """
 
     def __init__(self, source: Pretrained, model: Any, fingerprint: str, device: torch.device) -> None:
@@ -219,8 +219,7 @@ class Backbone:
                 attention = self._seen(hidden, frame_counts)
                 for number, layer in enumerate(self._encoder.layers):
                     hidden = encoder_layer.run(layer, number, hidden, attention, adapt)
-            found: Tensor = self._encoder.layer_norm(hidden)
-            return found
+            return torch.as_tensor(self._encoder.layer_norm(hidden))
 
     def prefix(self, features: Tensor, frame_counts: Tensor, below: int) -> Tensor:
         """Compute the hidden states `(batch, frames, hidden)` that layer `below` gets; no gradient passes.
@@ -276,10 +275,8 @@ class Backbone:
             keep = not (self.checkpointing and torch.is_grad_enabled())
             if frozen is not None and frozen.serves():
                 with torch.autocast(self.device.type, enabled=False):
-                    if keep:
-                        hidden = frozen(hidden, attention, self._compute)
-                    else:
-                        hidden = again(frozen, hidden, attention, self._compute)
+                    rest = hidden, attention, self._compute
+                    hidden = frozen(*rest) if keep else again(frozen, *rest)
             else:
                 hidden = layer(hidden, attention_mask=attention) if keep else again(layer, hidden, attention)
         return hidden
@@ -288,8 +285,8 @@ class Backbone:
         """Pass hidden states `(batch, frames, hidden)` through layers without their padding."""
         packing = Packing(frame_counts, hidden.shape[1], self.device)
         keep = not (self.checkpointing and torch.is_grad_enabled())
+        flat = packing.pack(hidden)
         with torch.autocast(self.device.type, enabled=False):
-            flat = packing.pack(hidden)
             for one, adapter in zip(frozen, layers.folded(frozen), strict=True):
                 flat = (
                     one.packed(flat, packing, adapter) if keep else again(one.packed, flat, packing, adapter)

@@ -87,9 +87,8 @@ class Packing:
             from torch.nn.attention.varlen import varlen_attn
 
             borders, longest = self.borders, self.longest
-            seen = varlen_attn(query, key, value, borders, borders, longest, longest)
-            assert isinstance(seen, Tensor)
-            return seen
+            seen: Any = varlen_attn(query, key, value, borders, borders, longest, longest)
+            return torch.as_tensor(seen)
         parts = []
         for start, end in zip(self._borders[:-1], self._borders[1:], strict=True):
             # `(frames, heads, channels)` to `(heads, frames, channels)` and back
@@ -175,6 +174,7 @@ class _Project(Function):
         heads: int,
         eps: float,
     ) -> tuple[Tensor, ...]:
+        """Return the input, query, key and value, the latter `(frames, heads, channels)`."""
         normed = functional.layer_norm(hidden, hidden.shape[1:], gain, shift, eps)
         three = functional.linear(normed, joined, bias).view(len(hidden), 3, heads, -1)
         ctx.save_for_backward(hidden, gain, joined)
@@ -183,6 +183,7 @@ class _Project(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient of the input."""
         hidden, gain, joined = ctx.saved_tensors
         more, *three = gradients
         nothing = (None,) * 6
@@ -208,6 +209,7 @@ class _Rest(Function):
         packing: Packing,
         *inside: Tensor,
     ) -> Tensor:
+        """Return the layer's output `(frames, hidden)`."""
         out, out_bias, gain, shift, up, up_bias, down, down_bias = weights
         middle, normed, _ = rowwise.add_norm(hidden, seen @ out.t(), out_bias, gain, shift, eps)
         before = functional.linear(normed, up, up_bias)
@@ -229,6 +231,7 @@ class _Rest(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of the input, of what attention made, and of the adapter."""
         gradient = gradients[0].contiguous()
         out, gain, up, down = ctx.frozen
         middle, before, *rest = ctx.saved_tensors
