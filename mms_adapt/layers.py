@@ -123,8 +123,8 @@ class FrozenLayer:
             attention: What is added to the products of queries and keys, `(batch, 1, frames, frames)`.
             core: `compute`, or `compute` compiled.
         """
-        adapter = self._layer.adapter_layer
-        if adapter is None or not getattr(adapter, "present", True):
+        adapter = self.adapter()
+        if adapter is None:
             return core(hidden, attention, self.weights(), None, self._heads, self._scale, self._eps)
         inside = _inside(adapter)
         found = core(hidden, attention, self.weights(), inside, self._heads, self._scale, self._eps)

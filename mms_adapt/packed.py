@@ -14,7 +14,9 @@ Source: packing as in Krell et al. 2021, Efficient Sequence Packing without Cros
 Dao 2023, FlashAttention-2.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -26,7 +28,9 @@ from mms_adapt import rowwise
 
 Weights = tuple[Tensor, ...]
 _ADAPTER_EPS = 1e-5  # of the norm in an adapter of MMS's kind
-ROOM = 8  # channels added inside an adapter; one of them is always 1, and its row of the way up is the bias
+# channels added inside an adapter, since matrix products like multiples of 8; one of them is always 1, and
+# its row of the way up is the bias
+ROOM = 8
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,18 @@ class Packing:
         borders = functional.pad(ends, (1, 0)).int()
         self.borders = borders.to(device, non_blocking=True)  # `(batch + 1,)`
         self._borders = borders.tolist()
-        rows = torch.arange(len(counts), dtype=torch.int32).repeat_interleave(counts)
-        self.row_of_frame = rows.to(device, non_blocking=True)  # `(frames,)`
+        self._counts, self._device = counts, device
         self._places: Tensor | None = None
         if self.count < len(counts) * frames:
             before = torch.arange(len(counts)) * frames - functional.pad(ends, (1, -1))
             places = torch.arange(self.count) + before.repeat_interleave(counts)
             self._places = places.to(device, non_blocking=True)
+
+    @cached_property
+    def row_of_frame(self) -> Tensor:
+        """The row that each frame belongs to, `(frames,)`; only adapters of single rows ask for it."""
+        rows = torch.arange(len(self._counts), dtype=torch.int32).repeat_interleave(self._counts)
+        return rows.to(self._device, non_blocking=True)
 
     def pack(self, hidden: Tensor) -> Tensor:
         """Return the real frames `(frames, hidden)` of `(batch, frames, hidden)`."""
@@ -129,7 +138,18 @@ def fold(adapters: list[Weights]) -> list[Narrow]:
     Args:
         adapters: Norm's factors and shift, way down and its bias, way up and its bias, of each layer.
     """
-    gain, shift, down, down_bias, up, up_bias = (torch.stack(same) for same in zip(*adapters, strict=True))
+    inward, inner, outward = folded([torch.stack(same) for same in zip(*adapters, strict=True)])
+    return [Narrow(*one) for one in zip(inward, inner, outward, strict=True)]
+
+
+def folded(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the same for parts of all layers together, each `(layers, ...)`.
+
+    Returns:
+        Down `(layers, size + 8, hidden)`, its bias `(layers, size + 8)`, and up with its bias
+        `(layers, size + 8, hidden)`; what is added to the size is zero but for one channel.
+    """
+    gain, shift, down, down_bias, up, up_bias = parts
     layers, size, _ = down.shape
     inner = functional.pad(down_bias + (down @ shift[..., None])[..., 0], (0, ROOM))
     inner[:, size] = 1.0
@@ -137,7 +157,7 @@ def fold(adapters: list[Weights]) -> list[Narrow]:
     outward = torch.cat(
         [up.transpose(1, 2), up_bias[:, None], up.new_zeros(layers, ROOM - 1, up.shape[1])], 1
     )
-    return [Narrow(*one) for one in zip(inward, inner, outward, strict=True)]
+    return inward, inner, outward
 
 
 def run(

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
-ONE = 8  # channels added inside, since matrix products like multiples of 8; one of them is always 1
+from mms_adapt import packed
+
 PARTS = ("norm.weight", "norm.bias", "linear_1.weight", "linear_1.bias", "linear_2.weight", "linear_2.bias")
 Folded = tuple[Tensor, Tensor, Tensor]
 
@@ -31,16 +32,8 @@ def folded(parts: Sequence[Tensor]) -> Folded:
         `(layers, hidden, width + 8)`; what is added to the width is zero but for one channel, which is
         always 1, and whose row of the way up is the bias: one product less in every layer.
     """
-    gain, shift, down, down_bias, up, up_bias = parts
-    layers, narrow, wide = down.shape
-    inner = torch.zeros(layers, 1, narrow + ONE)
-    inner[:, 0, :narrow] = down_bias + (down @ shift[..., None])[..., 0]
-    inner[:, 0, narrow] = 1.0
-    inward = torch.zeros(layers, narrow + ONE, wide)
-    torch.mul(down, gain[:, None], out=inward[:, :narrow])
-    outward = torch.zeros(layers, wide, narrow + ONE)
-    outward[:, :, :narrow], outward[:, :, narrow] = up, up_bias
-    return inward, inner, outward
+    inward, inner, outward = packed.folded(parts)
+    return inward, inner[:, None], outward.transpose(1, 2).contiguous()
 
 
 def mixed(parts: Sequence[tuple[float, Folded]]) -> Folded:
