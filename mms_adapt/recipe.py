@@ -16,6 +16,7 @@ _BOUNDS: dict[str, tuple[type, float, float, bool]] = {
     "epochs": (int, 1, 100_000, True),
     "steps": (int, 1, 100_000_000, True),
     "max_minutes": (float, 0.001, 1_000_000, True),
+    "min_epochs": (int, 0, 100_000, False),
     "batch_seconds": (float, 1, 10_000, False),
     "learning_rate": (float, 1e-9, 1, True),
     "warmup": (float, 0, 0.9, False),
@@ -52,6 +53,9 @@ class TrainConfig:
     """At most so many steps."""
     max_minutes: float | None = None
     """At most so long, everything included; the learning rate comes down by then."""
+    min_epochs: int = 0
+    """So many passes over the data before `max_minutes` may end it: on a slow or busy machine it takes longer
+    then, and has learnt something."""
     batch_seconds: float = 16.0
     """Speech in one batch, padding included. Small batches learn most from little speech."""
     learning_rate: float | None = None

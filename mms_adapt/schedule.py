@@ -17,11 +17,13 @@ class Limits:
         epochs: Passes over the data.
         steps: Steps.
         seconds_s: Time.
+        least_epochs: Passes before which it does not end for want of time.
     """
 
     epochs: float | None = None
     steps: int | None = None
     seconds_s: float | None = None
+    least_epochs: float = 0.0
 
     def share(self, *, epochs: float, steps: int, seconds_s: float) -> float:
         """Return the share of the training that is done, 0 to 1.
@@ -31,8 +33,11 @@ class Limits:
             steps: Steps that are done.
             seconds_s: Time that has gone by.
         """
-        pairs = ((epochs, self.epochs), (steps, self.steps), (seconds_s, self.seconds_s))
+        pairs = ((epochs, self.epochs), (steps, self.steps))
         shares = [done / limit if limit > 0 else 1.0 for done, limit in pairs if limit is not None]
+        if self.seconds_s is not None:
+            gone = seconds_s / self.seconds_s if self.seconds_s > 0 else 1.0
+            shares.append(min(gone, epochs / self.least_epochs) if self.least_epochs else gone)
         return min(1.0, max(shares, default=0.0))
 
 

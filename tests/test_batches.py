@@ -178,6 +178,10 @@ def test_the_limit_that_comes_first_decides() -> None:
     assert limits.share(epochs=1, steps=20, seconds_s=30) == 0.5
     assert limits.share(epochs=11, steps=20, seconds_s=30) == 1.0
     assert Limits(seconds_s=-1.0).share(epochs=0, steps=0, seconds_s=0) == 1.0
+    late = Limits(epochs=10, seconds_s=60, least_epochs=2)
+    assert late.share(epochs=1, steps=0, seconds_s=90) == 0.5
+    assert late.share(epochs=2, steps=0, seconds_s=90) == 1.0
+    assert late.share(epochs=1, steps=0, seconds_s=6) == 0.1
 
 
 def test_the_learning_rate_rises_then_falls_to_zero() -> None:

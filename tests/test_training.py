@@ -522,6 +522,11 @@ def test_a_limit_of_time_lets_the_learning_rate_come_down(
     assert metrics(tmp_path / "a")[-1]["learning_rate"] < 0.2 * chosen.peak
     # time that is too short for anything still gives an adapter
     assert train(prepared, tmp_path / "b", replace(chosen, max_minutes=0.001)).steps == 1
+    # unless something must have been learnt
+    least = train(prepared, tmp_path / "c", replace(chosen, max_minutes=0.001, min_epochs=2))
+    speech_s = sum(one.duration_s for one in prepared.utterances("train"))
+    assert least.heard_s == pytest.approx(2 * speech_s, rel=0.1) and least.ended == "limit"
+    assert metrics(tmp_path / "c")[-1]["learning_rate"] < 0.2 * chosen.peak
 
 
 def test_epochs_limit_it(prepared: Prepared, config: TrainConfig, tmp_path: Path) -> None:
