@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny
 from annotations import textgrid_text
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -111,3 +112,39 @@ def test_the_picture_is_that_of_the_results(monkeypatch: pytest.MonkeyPatch) -> 
     assert picture.PICTURE.read_text(encoding="utf-8") == picture.render(), "run benchmarks/picture.py"
     assert picture.PICTURE.stat().st_size < 100_000
     assert len(list(picture.rows())) >= 5
+
+
+def test_gradients_are_compared_with_stock_in_every_way() -> None:
+    command = [sys.executable, str(BENCHMARKS / "gradients.py"), "--shape", "tiny"]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert lines[0].startswith("stock, float32: loss ") and lines[0].endswith("26 tensors with gradients")
+    found = {
+        line.partition(":")[0]: re.findall(r"off by (?:at most )?([\d.e+-]+)", line) for line in lines[1:]
+    }
+    assert len(found) == 5
+    for name, (loss, most) in found.items():
+        bounds = (1e-3, 0.1) if "bfloat16" in name else (1e-5, 1e-4)
+        assert float(loss) < bounds[0] and float(most) < bounds[1], name
+
+
+def test_ours_and_the_public_recipe_on_the_same_speech(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    script = importlib.import_module("against_recipe")
+    monkeypatch.setattr(script, "MINUTES", {"mdw": 0.3})
+    monkeypatch.setattr(script, "SETS", {"mdw": ("mdw", "Mboshi", "")})
+    tiny.corpus(tmp_path / "mdw", 40)
+    out, names = tmp_path / "rows.jsonl", ["mdw/ours-top:3", "mdw/recipe"]
+    rest = ["--corpora", str(tmp_path), "--work", str(tmp_path / "work"), "--out", str(out), "--passes", "1"]
+    for _ in range(2):
+        monkeypatch.setattr(sys, "argv", ["against_recipe.py", "run", *names, *rest])
+        assert script.main() == 0
+    rows = script.read(out)
+    assert [one["row"] for one in rows] == names and rows[0]["train_s"] == rows[1]["train_s"]
+    assert all(one["cer"] > 0 and one["heard_s"] > 5 and one["processor_s"] > 0 for one in rows)
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["against_recipe.py", "render", str(out)])
+    assert script.main() == 0
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[2] for line in table[2:]] == ["recipe", "ours-top:3"]
