@@ -73,7 +73,9 @@ PLAN = (
     Row("chr"),
     Row("aka"),
     Row("bom"),
+    Row("mdw", 10, "sentence"),
     Row("mdw", 60, "sentence"),
+    Row("mdw", None, "sentence"),
     Row("mdw", 10, kind="random"),
     Row("mdw", 10, kind="full"),
 )
