@@ -110,15 +110,20 @@ class AdapterFolder:
         Returns:
             The adapter as it now is on the disk.
         """
-        folder = Path(path)
-        contents: dict[str, bytes | str] = {
+        folder, contents = Path(path), self._contents()
+        written = replace(self.passport, files={**(others or {}), **_hashes(contents)})
+        files.write_all(folder, {**contents, passport.FILE: written.to_json()})
+        return replace(self, passport=written, path=folder)
+
+    def sealed(self) -> "AdapterFolder":
+        """Return it with the hashes that its files will have, so that its version is known."""
+        return replace(self, passport=replace(self.passport, files=_hashes(self._contents())), path=None)
+
+    def _contents(self) -> dict[str, bytes | str]:
+        return {
             self.passport.weights_file: pack(self.tensors),
             "vocab.json": self.vocab.to_json(self.passport.target_lang),
         }
-        hashes = {name: hashlib.sha256(_bytes(one)).hexdigest() for name, one in contents.items()}
-        written = replace(self.passport, files={**(others or {}), **hashes})
-        files.write_all(folder, {**contents, passport.FILE: written.to_json()})
-        return replace(self, passport=written, path=folder)
 
     def relation(self, backbone: Backbone) -> str:
         """Return what a backbone is to the one that it was trained on.
@@ -299,6 +304,10 @@ def _size(path: Path, tensors: Mapping[str, Tensor]) -> int:
     if len(sizes) != 1:
         raise AdapterError(f"{path}: it holds no adapter of MMS's kind")
     return sizes.pop()
+
+
+def _hashes(contents: Mapping[str, bytes | str]) -> dict[str, str]:
+    return {name: hashlib.sha256(_bytes(one)).hexdigest() for name, one in contents.items()}
 
 
 def _bytes(content: bytes | str) -> bytes:

@@ -37,6 +37,8 @@ from mms_adapt.cli_options import (
     LetIn,
     Mix,
     Normaliser,
+    On,
+    OnHead,
     Quantise,
     Quiet,
     Relatives,
@@ -147,6 +149,9 @@ def train(
     start: StartAt = None,
     relatives: Relatives = None,
     head_start: Annotated[str | None, typer.Option(help="Where the head starts: shared or fresh.")] = None,
+    on: On = None,
+    on_head: OnHead = None,
+    allow_sibling: AllowSibling = False,
     patience: Annotated[int | None, typer.Option(help="Evaluations in vain before it stops.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another number, another course.")] = None,
     full_finetune: Annotated[
@@ -175,6 +180,8 @@ def train(
         start=start,
         relatives=relatives,
         head_start=head_start,
+        on=None if on is None else str(on),
+        on_head=on_head,
         patience=patience,
         seed=seed,
     )
@@ -184,6 +191,7 @@ def train(
         settings=settings,
         device=device,
         full_finetune=full_finetune,
+        allow_sibling=allow_sibling,
         checkpointing=checkpointing,
         lean=lean,
     )
