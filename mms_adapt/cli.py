@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mms_adapt import cli_data, cli_language_model, cli_scores, cli_selection, cli_train, terminal
+from mms_adapt import cli_data, cli_language_model, cli_scores, cli_selection, cli_slide, cli_train, terminal
 from mms_adapt._version import __version__
 from mms_adapt.cli_options import (
     AdaptersBackbone,
@@ -169,24 +169,13 @@ def train(
     """
     from mms_adapt.training import train as run
 
-    options = given(
-        backbone=backbone,
-        epochs=epochs,
-        steps=steps,
-        max_minutes=max_minutes,
-        batch_seconds=batch_seconds,
-        learning_rate=learning_rate,
-        **kind_given(kind, kind_option),
-        start=start,
-        relatives=relatives,
-        head_start=head_start,
-        on=None if on is None else str(on),
-        on_head=on_head,
-        patience=patience,
-        seed=seed,
+    limits = given(epochs=epochs, steps=steps, max_minutes=max_minutes, patience=patience, seed=seed)
+    begins = given(
+        start=start, relatives=relatives, head_start=head_start, on=on and str(on), on_head=on_head
     )
+    options = given(backbone=backbone, batch_seconds=batch_seconds, learning_rate=learning_rate)
     config = cli_train.config(
-        options,
+        {**limits, **begins, **options, **kind_given(kind, kind_option)},
         layers=layers,
         settings=settings,
         device=device,
@@ -271,6 +260,8 @@ for _command in (
     cli_selection.select,
     cli_language_model.lm,
     cli_language_model.tune,
+    cli_slide.stack,
+    cli_slide.slide,
     cli_data.inspect,
     cli_data.withdraw,
 ):

@@ -158,12 +158,7 @@ def set_up(
     whole = torch.float32 if config.full_finetune else None
     if backbone is None:
         backbone = backbone_module.load(config.backbone, device=config.device, dtype=whole)
-    if config.on is None:
-        begun = begin(backbone, config, data.vocab, relatives.chosen(data, backbone, config))
-    else:
-        lower = AdapterFolder.load(config.on)
-        data = _written_by(lower, data)
-        begun = stacking.begin(backbone, config, lower)
+    data, begun = _begun(data, config, backbone)
     backbone.checkpointing = config.checkpointing or config.lean
     if config.compile:
         backbone.compile()
@@ -196,6 +191,14 @@ def set_up(
         team or Team(),
         below,
     )
+
+
+def _begun(data: "Prepared", config: TrainConfig, backbone: Backbone) -> "tuple[Prepared, Begun]":
+    """Put the adapter in, alone or on another one, with whose tokens the data are written then."""
+    if config.on is None:
+        return data, begin(backbone, config, data.vocab, relatives.chosen(data, backbone, config))
+    lower = AdapterFolder.load(config.on)
+    return _written_by(lower, data), stacking.begin(backbone, config, lower)
 
 
 def _selected(

@@ -12,14 +12,16 @@ Heads are always the weighted mean, token by token, over the union of the vocabu
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
 from torch import Tensor
 
+from mms_adapt.adapters import stacked
 from mms_adapt.checkpoint import HEAD, AdapterFolder
-from mms_adapt.composition import certificate, heads, low_rank, narrow
+from mms_adapt.composition import certificate, heads, low_rank, narrow, stacking
 from mms_adapt.errors import AdapterMismatchError, OptionError
 
 METHODS = ("concatenate", "average", "reduce", "ties")
@@ -91,7 +93,53 @@ def _composed(
         return _low_rank(parents, weights, method, rank, density)
     if kind == "head_only":
         return {}, {}, {}
-    raise AdapterMismatchError(f"adapters of the kind {kind!r} cannot be merged")
+    if kind == "stacked" and len(parents) == 1:
+        return *_stacked(parents[0], weights, range(len(stacking.parts_of(parents[0])))), {}
+    hint = ": merge what they are made of, then stack" if kind == "stacked" else ""
+    raise AdapterMismatchError(f"adapters of the kind {kind!r} cannot be merged{hint}")
+
+
+def strength(adapter: AdapterFolder, weight: float, *, part: int | None = None) -> AdapterFolder:
+    """Return an adapter made weaker or stronger, exactly; its head stays as it is.
+
+    Args:
+        adapter: The adapter.
+        weight: What it adds is multiplied by this: 1 is as it was trained, 0 the backbone with its head.
+        part: Of a stack, the one part that is meant, from 0; -1 for the last. All of them where not given.
+
+    Raises:
+        AdapterMismatchError: If the kind is none of the package's own.
+        OptionError: If the weight is no number, or there is no such part.
+    """
+    found = merge([adapter], [weight])
+    if part is None:
+        return found
+    count = len(stacking.parts_of(adapter))
+    stacking.part(adapter, part)  # refuses what has no such part
+    options, tensors = _stacked(adapter, [weight], [part % count])
+    heads_only = {name: one for name, one in found.tensors.items() if name.startswith(HEAD)}
+    told = {**found.passport.merge, "part": part % count}
+    return replace(
+        found,
+        passport=replace(found.passport, kind_options=options, merge=told),
+        tensors={**tensors, **heads_only},
+    )
+
+
+def _stacked(
+    adapter: AdapterFolder, weights: Sequence[float], scaled: Collection[int]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return options and tensors of a stack with what some of its parts add multiplied."""
+    parts: list[dict[str, Any]] = []
+    tensors: dict[str, Tensor] = {}
+    for number, one in enumerate(stacking.parts_of(adapter)):
+        options, own = dict(one["options"]), dict(stacking.tensors_of(adapter, number))
+        if number in scaled:
+            alone = stacking.part(adapter, number)
+            options, own, _ = _composed([alone], weights, "concatenate", None, 1.0)
+        parts.append({"kind": one["kind"], "options": options})
+        tensors |= stacked.named(own, number)
+    return stacking.options_of(parts), tensors
 
 
 def _checked(parents: Sequence[AdapterFolder], weights: Sequence[float] | None, method: str) -> list[float]:
