@@ -61,7 +61,8 @@ def slide(
         part: Of a stack, change the strength of this part alone, from 0; -1 is the last.
         method: How two are merged: "concatenate", which is exact, or "average".
         test: Also score the best place, and 1, on the test set.
-        json, svg: Write the result, and a picture, here.
+        json: Write the result here.
+        svg: Write a picture here.
         install: Write the adapter at the best place to this new folder.
         dev_minutes: At most so much of the dev set is heard.
         device: "auto", "cpu", "cuda" or "cuda:1".
@@ -84,10 +85,7 @@ def slide(
     if test:
         wanted = [(at, choice.made(held, at)) for at in dict.fromkeys((PLAIN, found.best))]
         found = _tested(found, wanted, data, (backbone, device, allow_sibling))
-    for path, content in ((json, found.to_json()), (svg, render(found))):
-        if path is not None:
-            files.write(Path(path), content)
-    return found
+    return _written(found, json, svg)
 
 
 def _measured(
@@ -151,6 +149,14 @@ class Choice:
         if len(held) == 1:
             return merging.strength(held[0], at, part=self.part)
         return merging.merge(held, [1 - at, at], method=self.method)
+
+
+def _written(found: Slide, json: str | PathLike[str] | None, svg: str | PathLike[str] | None) -> Slide:
+    """Write the files that are asked for."""
+    for path, content in ((json, found.to_json()), (svg, render(found))):
+        if path is not None:
+            files.write(Path(path), content)
+    return found
 
 
 def _places(

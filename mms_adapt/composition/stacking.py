@@ -48,7 +48,8 @@ def stack(
     """
     if head not in HEADS:
         raise OptionError(f"head={head!r}: give {' or '.join(HEADS)}")
-    both = [one if isinstance(one, AdapterFolder) else AdapterFolder.load(one) for one in (first, second)]
+    given = [one if isinstance(one, AdapterFolder) else AdapterFolder.load(one) for one in (first, second)]
+    both = [one if one.passport.files else one.sealed() for one in given]
     certificate.agree(both, ("backbone_fingerprint",))
     parts = [part for one in both for part in parts_of(one)]
     writing = both[HEADS.index(head)]
