@@ -5,7 +5,6 @@ test set is never read here.
 """
 
 import math
-from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 
@@ -81,13 +80,12 @@ class Trial:
         made = self._with(adapter, allow_sibling)
         return made.score(self.backbone, bootstrap=bootstrap, seed=seed)
 
-    def run(self) -> Iterator[Tensor]:
-        """Put each utterance alone through the backbone as it is, and yield hidden states."""
-        for one in self._utterances:
-            features = torch.from_numpy(np.array(self._cache.features(str(one.audio_sha256), 1.0)))
-            if len(features):
-                with torch.no_grad():
-                    yield self.backbone.encode(features[None], torch.tensor([len(features)]))
+    def hear(self, number: int) -> Tensor:
+        """Put one utterance alone through the backbone as it is, to hidden states `(1, frames, hidden)`."""
+        one = self._utterances[number]
+        features = torch.from_numpy(np.array(self._cache.features(str(one.audio_sha256), 1.0)))
+        with torch.no_grad():
+            return self.backbone.encode(features[None], torch.tensor([len(features)]))
 
     @property
     def speech_s(self) -> float:
