@@ -52,7 +52,9 @@ from mms_adapt.cli_options import (
     pairs,
     weights,
 )
-from mms_adapt.errors import MmsAdaptError, OptionError
+from mms_adapt.errors import MmsAdaptError, OptionError, SiblingError
+
+_ALLOW = "--allow-sibling"
 
 app = typer.Typer(
     name="mms-adapt",
@@ -268,14 +270,30 @@ for _command in (
     app.command()(_command)
 
 
+def _agreed(reason: str) -> bool:
+    """Ask the person at the terminal whether to go on; where nobody is there, the answer is no."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    try:
+        return typer.confirm(f"{terminal.visible(reason)}\nGo on all the same?", default=False, err=True)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit.
 
     Args:
         arguments: The words after the program's name; those of the process where not given.
     """
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(arguments, prog_name="mms-adapt")
+        try:
+            app(words, prog_name="mms-adapt")
+        except SiblingError as error:
+            if not _agreed(str(error)):
+                raise
+            app([*words, _ALLOW], prog_name="mms-adapt")
     except MmsAdaptError as error:
         terminal.complain(str(error))
         sys.exit(2 if isinstance(error, OptionError) else 1)

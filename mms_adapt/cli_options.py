@@ -104,7 +104,9 @@ AddTo = Annotated[
 AllowSibling = Annotated[
     bool,
     typer.Option(
-        "--allow-sibling", help="Go on where the backbone is the adapter's own after further training."
+        "--allow-sibling",
+        "--yes",
+        help="Go on where the backbone is the adapter's own after further training, or before it.",
     ),
 ]
 Restart = Annotated[bool, typer.Option("--restart", help="Begin anew; do not go on from a checkpoint.")]

@@ -72,7 +72,8 @@ def finish(task: Task, folder: Path, metrics: Mapping[str, Any]) -> AdapterFolde
 def _on(made: AdapterFolder, lower: AdapterFolder) -> AdapterFolder:
     """Return an adapter that was trained on another one with what is to be told of both."""
     upper = stacking.part(made, -1)
-    told = certificate.of_stack([lower, upper], lower, made.passport.kind_options)
+    licence = stacking.licence(lower, made.passport.licence)
+    told = certificate.of_stack([lower, upper], lower, made.passport.kind_options, licence=licence)
     names = ("licence", "data_licence", "corpus", "split_sha256", "marks", "speakers", "parents", "merge")
     return replace(made, passport=replace(made.passport, **{name: getattr(told, name) for name in names}))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mms_adapt import plugins, start
+from mms_adapt import licences, plugins, start
 from mms_adapt.adapters import stacked
 from mms_adapt.backbone import Backbone
 from mms_adapt.checkpoint import HEAD, AdapterFolder, fill, owned
@@ -151,6 +151,19 @@ def plain(adapter: AdapterFolder) -> AdapterFolder:
     return AdapterFolder(written, adapter.vocab, tensors)
 
 
+def licence(lower: AdapterFolder, own: str) -> str:
+    """Return the licence that holds for an adapter that was trained on another one.
+
+    Args:
+        lower: The other one; where nobody noted its licence, the backbone's holds for it, too.
+        own: The licence of the backbone's weights.
+
+    Raises:
+        OptionError: If the two do not go together, or nobody can tell.
+    """
+    return licences.strictest(one for one in (lower.passport.licence, own) if one)
+
+
 def begin(backbone: Backbone, config: TrainConfig, lower: AdapterFolder) -> Begun:
     """Put an adapter into a backbone with a second one on it, of which the second alone is to be trained.
 
@@ -161,9 +174,11 @@ def begin(backbone: Backbone, config: TrainConfig, lower: AdapterFolder) -> Begu
 
     Raises:
         AdapterMismatchError: If it was made for another backbone, or cannot be stacked.
-        OptionError: If the kind does not know an option, or nothing would be trained.
+        OptionError: If the kind does not know an option, nothing would be trained, or the licences do not go
+            together.
     """
     lower.check(backbone, allow_sibling=config.allow_sibling)
+    licence(lower, backbone.licence or "")  # told before the training, not behind it
     kind = plugins.load("adapters", config.adapter)
     chosen = start.kind_config(kind, config, backbone)
     parts = parts_of(lower)
@@ -190,5 +205,6 @@ def begin(backbone: Backbone, config: TrainConfig, lower: AdapterFolder) -> Begu
             f"adapter={config.adapter!r}: there is nothing in it to be trained on {lower.version}; give "
             'another kind, or on_head="continued"'
         )
-    told = f"{config.on_head}, of {lower.version}"
-    return Begun(stacked, options, parameters, f"{config.start} on {lower.version}", told, lower)
+    below = lower.version_on(backbone)
+    told = f"{config.on_head}, of {below}"
+    return Begun(stacked, options, parameters, f"{config.start} on {below}", told, lower)
