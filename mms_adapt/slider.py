@@ -7,7 +7,9 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from mms_adapt.errors import OptionError
 from mms_adapt.uncertainty import Difference, Interval
 
 PLAIN = 1.0  # as trained; of two, the second alone
@@ -94,6 +96,32 @@ class Slide:
     def to_json(self) -> str:
         """Return it as JSON."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=1, default=str) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Slide":
+        """Return what `to_json` wrote.
+
+        Raises:
+            OptionError: If that is something else.
+        """
+        try:
+            record = json.loads(text)
+            for name, kind in (("points", Point), ("tested", Tested)):
+                record[name] = tuple(kind(**_spans(one)) for one in record[name])
+            gain, installed = record["gain"], record["installed"]
+            record["gain"] = None if gain is None else Difference(**gain)
+            record["installed"] = None if installed is None else Path(installed)
+            return cls(**{**record, "adapters": tuple(record["adapters"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise OptionError(f"this is not what slide --json writes: {error}") from error
+
+
+def _spans(record: dict[str, Any]) -> dict[str, Any]:
+    """Return fields of a place with its intervals."""
+    return {
+        name: Interval(**value) if name.endswith("_interval") and value is not None else value
+        for name, value in record.items()
+    }
 
 
 def render(found: Slide) -> str:

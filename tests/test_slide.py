@@ -17,6 +17,7 @@ from mms_adapt.composition import merging, stacking
 from mms_adapt.errors import AdapterMismatchError, OptionError
 from mms_adapt.evaluate import evaluate
 from mms_adapt.prepared import Prepared
+from mms_adapt.slider import Slide
 from mms_adapt.trial import Trial
 
 
@@ -88,6 +89,9 @@ def test_what_is_installed_is_the_best_and_nothing_is_written_over(
     assert [one.at for one in found.tested] == list(dict.fromkeys((1.0, found.best)))
     assert found.tested[0].cer == evaluate(good.path, data, device="cpu", decoder="greedy").cer
     assert found.tested[-1].cer == evaluate(tmp_path / "out", data, device="cpu", decoder="greedy").cer
+    assert Slide.from_json(record.read_text(encoding="utf-8")) == found
+    with pytest.raises(OptionError, match="not what slide --json writes"):
+        Slide.from_json("{}")
     written = json.loads(record.read_text(encoding="utf-8"))
     assert written["best"] == found.best and len(written["points"]) == 3
     for taken in (tmp_path / "out", good.path):
