@@ -272,6 +272,8 @@ def test_what_cannot_stand_on_another_is_refused(
     replace(few, passport=passport).save(tmp_path / "few")
     with pytest.raises(AdapterMismatchError, match="cannot write 'c'"):
         mms_adapt.train(data, tmp_path / "out", config(base, tmp_path / "few"))
+    with pytest.raises(OptionError, match="holds the adapter to be trained on"):
+        mms_adapt.train(data, on, config(base, Path(on)), resume=False)
     sealed = replace(passport, licence="my own terms")
     replace(held["attention1"], passport=sealed).save(tmp_path / "sealed")
     with pytest.raises(OptionError, match="nobody knows which is the stricter"):
