@@ -71,6 +71,7 @@ def own_speech(data: Prepared) -> list[Utterance]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_speakers_adapter_stands_on_the_languages(data: Prepared, registry: Path) -> None:
     lower, made = (AdapterFolder.load(registry / "mdw" / name) for name in ("all", "one"))
     assert stacking.part(made, 0).version == lower.version
@@ -92,6 +93,7 @@ def test_a_speakers_adapter_stands_on_the_languages(data: Prepared, registry: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_on_speech_a_reduction_loses_less_than_by_numbers(data: Prepared, registry: Path) -> None:
     base = backbone.load("embedded", device="cpu")
     stack = AdapterFolder.load(registry / "mdw" / "one")
