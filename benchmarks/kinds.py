@@ -2,7 +2,7 @@
 
     python benchmarks/kinds.py list
     python benchmarks/kinds.py run ROW... --work .cache/kinds --device cuda --out rows.jsonl
-    python benchmarks/kinds.py render rows.jsonl
+    python benchmarks/kinds.py render rows.jsonl --pictures slides
 
 A row is one line of the file, made by one process or by several of `run`, and is not made again where it is
 there. A row that works on adapters of others trains those that are not in the work folder yet, so that every
@@ -50,8 +50,9 @@ MOST = {
 }  # minutes of training speech there are
 MERGED = {"mdw": ("abiayi", "kouarata")}  # speakers of one corpus, an adapter each
 METHODS = ("concatenate", "average")
+WIDTHS = (8, 16, 24)  # channels that are left of two adapters' 32
+SLIDE = (0.0, 2.0, 9)  # strengths: from, to, how many
 SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 0.875, 1.0, 1.125, 1.25, 1.5, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,14 @@ def rows() -> dict[str, Callable[[Work], dict[str, Any]]]:
     for code, speakers in MERGED.items():
         for name in (*speakers, "joint", *METHODS):
             found[f"merge/{code}/{name}"] = lambda work, code=code, name=name: merge_row(work, code, name)
+        found[f"share/{code}"] = lambda work, code=code: share_row(work, code)
+        for speaker in speakers:
+            found[f"stack/{code}/{speaker}"] = lambda work, code=code, one=speaker: stack_row(work, code, one)
+        for width in WIDTHS:
+            for how in ("numbers", "speech"):
+                found[f"reduce/{code}/{how}/{width}"] = lambda work, code=code, how=how, width=width: (
+                    reduce_row(work, code, how, width)
+                )
     return found
 
 
@@ -140,7 +149,7 @@ def measured(work: Work, adapter: Path, data: Any, **options: Any) -> dict[str, 
     import mms_adapt
     from mms_adapt.evaluate import EvaluateOptions
 
-    allow = options.pop("allow_sibling", False)
+    allow, speaker = options.pop("allow_sibling", False), options.pop("speaker", None)
     score = mms_adapt.evaluate(
         adapter,
         data,
@@ -153,6 +162,9 @@ def measured(work: Work, adapter: Path, data: Any, **options: Any) -> dict[str, 
     for name in ("cer", "wer"):
         one = getattr(score, f"{name}_interval")
         found[f"{name}_interval"] = [one.low, one.high] if one else None
+    if speaker is not None:
+        held = [one.characters for one in score.per_speaker if one.speaker == speaker]
+        found["speaker_cer"] = held[0].errors / held[0].length if held and held[0].length else None
     return {
         **found,
         "utterances": score.utterances,
@@ -224,26 +236,39 @@ def relatives(work: Work, code: str) -> Path:
     return registry
 
 
-def merge_row(work: Work, code: str, name: str) -> dict[str, Any]:
-    """Test one speaker's adapter, one of all speakers' speech, or a merge of the speakers' own."""
+def of_speakers(work: Work, code: str) -> tuple[Any, dict[str, Any]]:
+    """Return prepared data, and the same with the training speech of one speaker alone."""
     from mms_adapt.prepared import with_training
 
-    data = prepared(work, code, split="sentence")
-    parts = {}
+    data, parts = prepared(work, code, split="sentence"), {}
     for speaker in MERGED[code]:
         train = [one for one in data.utterances("train") if one.speaker == speaker]
         place = data.folder.with_name(f"{code}-of-{speaker}")
         with alone(place):
             parts[speaker] = with_training(data, train, place)
+    return data, parts
+
+
+def of_both(work: Work, code: str) -> tuple[Any, Path, float]:
+    """Return the speech of all of these speakers, an adapter of it, and the seconds of its training."""
+    from mms_adapt.prepared import with_training
+
+    data = prepared(work, code, split="sentence")
+    train = [one for one in data.utterances("train") if one.speaker in MERGED[code]]
+    place = data.folder.with_name(f"{code}-of-both")
+    with alone(place):
+        both = with_training(data, train, place)
+    return both, *trained(work, f"{code}/of-both", both)
+
+
+def merge_row(work: Work, code: str, name: str) -> dict[str, Any]:
+    """Test one speaker's adapter, one of all speakers' speech, or a merge of the speakers' own."""
+    data, parts = of_speakers(work, code)
     if name in parts:
         folder, seconds_s = trained(work, f"{code}/of-{name}", parts[name])
         return {**told(folder, parts[name]), "seconds": seconds_s, **measured(work, folder, data)}
     if name == "joint":
-        train = [one for one in data.utterances("train") if one.speaker in MERGED[code]]
-        place = data.folder.with_name(f"{code}-of-both")
-        with alone(place):
-            both = with_training(data, train, place)
-        folder, seconds_s = trained(work, f"{code}/of-both", both)
+        both, folder, seconds_s = of_both(work, code)
         return {**told(folder, both), "seconds": seconds_s, **measured(work, folder, data)}
     adapters = [trained(work, f"{code}/of-{one}", part)[0] for one, part in parts.items()]
     return merged(work, data, adapters, name)
@@ -280,25 +305,78 @@ def merged(work: Work, data: Any, adapters: list[Path], method: str) -> dict[str
 
 def strength_row(work: Work, code: str) -> dict[str, Any]:
     """Measure an adapter at several strengths on dev, and test the best one beside the plain one."""
-    from mms_adapt import backbone
-    from mms_adapt.checkpoint import AdapterFolder
-    from mms_adapt.composition.merging import merge
-    from mms_adapt.trial import Trial
-
     data = prepared(work, code, usual_minutes(code))
     folder, _ = trained(work, f"{code}/attention", data)
-    held = AdapterFolder.load(folder)
-    trial = Trial(data, backbone.load(work.backbone, device=work.device))
-    points = []
-    for strength in STRENGTHS:
-        found = trial.measure(merge([held], [strength]))
-        points.append({"at": strength, "dev_cer": found.cer, "dev_loss": found.loss})
-    best = min(points, key=lambda one: (one["dev_cer"], one["dev_loss"]))["at"]
-    out = work.folder / "merged" / f"{code}-strength"
+    first, last, steps = SLIDE
+    row = slid(work, f"{code}-strength", data, folder, first=first, last=last, steps=steps)
+    return {**row, "plain": measured(work, folder, data)}
+
+
+def share_row(work: Work, code: str) -> dict[str, Any]:
+    """Slide from one speaker's adapter to another's on dev, and test the best share beside either end."""
+    data, parts = of_speakers(work, code)
+    first, second = (trained(work, f"{code}/of-{one}", part)[0] for one, part in parts.items())
+    row = slid(work, f"{code}-share", data, first, other=second, steps=len(SHARES))
+    ends = {"first": measured(work, first, data), "plain": measured(work, second, data)}
+    return {**row, **ends}
+
+
+def slid(work: Work, name: str, data: Any, adapter: Path, **options: Any) -> dict[str, Any]:
+    """Return what a slider gave, and what its best place does on the test set."""
+    import shutil
+
+    import mms_adapt
+
+    out = work.folder / "merged" / name
     with alone(out):
-        merge([held], [best]).save(out)
-    plain = measured(work, folder, data)
-    return {**told(out, data), "points": points, "best": best, "plain": plain, **measured(work, out, data)}
+        shutil.rmtree(out, ignore_errors=True)
+        found = mms_adapt.slide(
+            adapter, data, install=out, device=work.device, backbone=work.backbone, **options
+        )
+    points = [{"at": one.at, "dev_cer": one.cer, "dev_loss": one.loss} for one in found.points]
+    record = {**json.loads(found.to_json()), "installed": None}
+    rates = measured(work, out, data)
+    return {**told(out, data), "points": points, "best": found.best, "slide": record, **rates}
+
+
+def reduce_row(work: Work, code: str, how: str, width: int) -> dict[str, Any]:
+    """Add two speakers' adapters up, keep some channels by their numbers or by training speech, and test."""
+    from mms_adapt import backbone
+    from mms_adapt.checkpoint import AdapterFolder
+    from mms_adapt.composition.calibration import Speech
+    from mms_adapt.composition.merging import merge
+
+    data, parts = of_speakers(work, code)
+    held = [AdapterFolder.load(trained(work, f"{code}/of-{one}", part)[0]) for one, part in parts.items()]
+    speech = Speech(data, backbone.load(work.backbone, device=work.device))
+    calibration = speech if how == "speech" else None
+    began_s = time.monotonic()
+    out = work.folder / "merged" / f"{code}-reduce-{how}-{width}"
+    made = merge(held, method="reduce", rank=width, calibration=calibration)
+    seconds_s = round(time.monotonic() - began_s, 1)
+    with alone(out):
+        made.save(out)
+    whole = work.folder / "merged" / f"{code}-whole"
+    with alone(whole):
+        merge(held).save(whole)
+    kept = {name: made.passport.merge.get(name) for name in ("error", "error_elsewhere", "error_by_place")}
+    return {
+        **told(out, data),
+        "seconds": seconds_s,
+        "reduction": kept,
+        "whole": measured(work, whole, data),
+        **measured(work, out, data),
+    }
+
+
+def stack_row(work: Work, code: str, speaker: str) -> dict[str, Any]:
+    """Train a speaker's adapter on the frozen one of all, and test both on that speaker's test speech."""
+    data, parts = of_speakers(work, code)
+    _, lower, _ = of_both(work, code)
+    folder, seconds_s = trained(work, f"{code}/{speaker}-on-both", parts[speaker], on=str(lower))
+    own = measured(work, lower, data, speaker=speaker)
+    row = {**told(folder, parts[speaker]), "seconds": seconds_s, "lower": own}
+    return {**row, **measured(work, folder, data, speaker=speaker)}
 
 
 def sibling_row(work: Work, code: str) -> dict[str, Any]:
@@ -383,6 +461,23 @@ def render(found: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, "", "```text", *signatures, "```", ""]).lstrip("\n")
 
 
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"
+
+
+def draw(found: list[dict[str, Any]], folder: Path) -> list[Path]:
+    """Write the pictures of the sliders that are there."""
+    from mms_adapt import pictures
+    from mms_adapt.slider import Slide
+
+    written = []
+    for one in found:
+        if "slide" in one:
+            written.append(folder / f"{one['name'].replace('/', '-')}.svg")
+            pictures.slide(Slide.from_json(json.dumps(one["slide"]))).save(written[-1])
+    return written
+
+
 def _language(code: str) -> str:
     return SETS[code][1]
 
@@ -426,6 +521,39 @@ _TABLES: tuple[tuple[str, str, Callable[[list[str], dict[str, Any]], list[str]],
         "language | best on dev | CER % on dev at each | CER % (95 %) there | CER % (95 %) at 1",
     ),
     (
+        "Shares",
+        "share/",
+        lambda words, one: [
+            _language(words[0]), f"{one['best']:g}",
+            ", ".join(f"{point['at']:g}: {100 * point['dev_cer']:.1f}" for point in one["points"]),
+            rate(one["first"], "cer"), rate(one, "cer"), rate(one["plain"], "cer"),
+        ],
+        "language | best share of the second on dev | CER % on dev at each | CER % (95 %) of the first | "
+        "at the best | of the second",
+    ),
+    (
+        "One on another",
+        "stack/",
+        lambda words, one: [
+            _language(words[0]), words[1], f"{one['trained']:,}", f"{one['seconds']:.0f}",
+            _percent(one["lower"]["speaker_cer"]), _percent(one["speaker_cer"]),
+            rate(one["lower"], "cer"), rate(one, "cer"),
+        ],
+        "language | speaker | numbers | seconds | CER % of the speaker before | with an own one on it | "
+        "CER % (95 %) of all before | CER % (95 %) of all with it",
+    ),
+    (
+        "Reduced",
+        "reduce/",
+        lambda words, one: [
+            _language(words[0]), words[1], words[2],
+            _percent(one["reduction"]["error"]), _percent(one["reduction"]["error_elsewhere"]),
+            rate(one["whole"], "cer"), rate(one, "cer"),
+        ],
+        "language | chosen by | channels | error % of what is added | on other speech | "
+        "CER % (95 %) of all channels | CER % (95 %) reduced",
+    ),
+    (
         "Moved to a sibling",
         "sibling/",
         lambda words, one: [
@@ -455,11 +583,14 @@ def main() -> None:
     )
     shown = does.add_parser("render", help="print the tables")
     shown.add_argument("file", type=Path, nargs="?", default=Path(__file__).with_name("kinds.jsonl"))
+    shown.add_argument("--pictures", type=Path, help="folder to draw the sliders into")
     given = parser.parse_args()
     if given.does == "list":
         print("\n".join(rows()))
     elif given.does == "render":
         print(render(read(given.file)), end="")
+        for path in draw(read(given.file), given.pictures) if given.pictures else ():
+            print(path)
     else:
         pairs = (one.partition("=") for one in given.set)
         options = tuple((key, json.loads(value)) for key, _, value in pairs)

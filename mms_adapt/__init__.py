@@ -10,8 +10,8 @@ nor transformers.
     score = mms_adapt.evaluate("adapters/mdw", prepared, split="test")
     hypothesis = mms_adapt.transcribe("clip.wav", target_lang="mdw", registry="adapters")
 
-The functions ``prepare``, ``evaluate``, ``compare``, ``learning_curve`` and ``transcribe`` live in modules of
-the same name; as attributes of the package they are always the functions (write
+The functions ``prepare``, ``evaluate``, ``compare``, ``learning_curve``, ``slide`` and ``transcribe`` live in
+modules of the same name; as attributes of the package they are always the functions (write
 ``from mms_adapt.evaluate import ...`` for the modules).
 """
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mms_adapt.scoring import Score
     from mms_adapt.selection import select
     from mms_adapt.serving.edition import Blend
+    from mms_adapt.slide import slide
     from mms_adapt.training import TrainConfig, train
     from mms_adapt.transcribe import transcribe, transcribe_stream
     from mms_adapt.withdrawal import withdraw
@@ -55,6 +56,7 @@ _HOMES = {
     "learning_curve": "mms_adapt.learning_curve",
     "prepare": "mms_adapt.prepare",
     "select": "mms_adapt.selection",
+    "slide": "mms_adapt.slide",
     "train": "mms_adapt.training",
     "transcribe": "mms_adapt.transcribe",
     "transcribe_stream": "mms_adapt.transcribe",
@@ -77,6 +79,7 @@ __all__ = [
     "learning_curve",
     "prepare",
     "select",
+    "slide",
     "train",
     "transcribe",
     "transcribe_stream",

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mms_adapt import files, passport, plugins, pretrained
 from mms_adapt.backbone import Backbone
-from mms_adapt.errors import AdapterError, AdapterMismatchError, OptionError, VocabError
+from mms_adapt.errors import AdapterError, AdapterMismatchError, OptionError, SiblingError, VocabError
 from mms_adapt.passport import Passport
 from mms_adapt.vocab import Vocab
 
@@ -53,6 +53,10 @@ class AdapterFolder:
         """Its language and hash; "unverified" where nobody noted its backbone."""
         told = f"{self.passport.target_lang}@{self.sha256[:12]}"
         return told if self.passport.verified else f"{told} unverified"
+
+    def version_on(self, backbone: Backbone) -> str:
+        """Return its version as results name it: with "sibling" where a backbone is not quite its own."""
+        return f"{self.version} sibling" if self.relation(backbone) == "sibling" else self.version
 
     @property
     def backbone_name(self) -> str:
@@ -110,15 +114,20 @@ class AdapterFolder:
         Returns:
             The adapter as it now is on the disk.
         """
-        folder = Path(path)
-        contents: dict[str, bytes | str] = {
+        folder, contents = Path(path), self._contents()
+        written = replace(self.passport, files={**(others or {}), **_hashes(contents)})
+        files.write_all(folder, {**contents, passport.FILE: written.to_json()})
+        return replace(self, passport=written, path=folder)
+
+    def sealed(self) -> "AdapterFolder":
+        """Return it with the hashes that its files will have, so that its version is known."""
+        return replace(self, passport=replace(self.passport, files=_hashes(self._contents())), path=None)
+
+    def _contents(self) -> dict[str, bytes | str]:
+        return {
             self.passport.weights_file: pack(self.tensors),
             "vocab.json": self.vocab.to_json(self.passport.target_lang),
         }
-        hashes = {name: hashlib.sha256(_bytes(one)).hexdigest() for name, one in contents.items()}
-        written = replace(self.passport, files={**(others or {}), **hashes})
-        files.write_all(folder, {**contents, passport.FILE: written.to_json()})
-        return replace(self, passport=written, path=folder)
 
     def relation(self, backbone: Backbone) -> str:
         """Return what a backbone is to the one that it was trained on.
@@ -143,19 +152,20 @@ class AdapterFolder:
             allow_sibling: As in `attach`.
 
         Raises:
-            AdapterMismatchError: If it was made for another backbone.
+            AdapterMismatchError: If it was made for another backbone; a SiblingError where that is a sibling.
             AdapterError: If its kind is not known.
         """
         written = self.passport
         relation = self.relation(backbone)
         if relation == "other" or (relation == "sibling" and not allow_sibling):
-            hint = "give the backbone that it was trained on"
+            hint, kind_of_error = "give the backbone that it was trained on", AdapterMismatchError
             if relation == "sibling":
+                kind_of_error = SiblingError
                 hint = (
                     "they are siblings, one trained further, and it mostly makes more errors there. Say "
                     "--allow-sibling (allow_sibling=True) to go on and measure it, or train it again"
                 )
-            raise AdapterMismatchError(
+            raise kind_of_error(
                 f"{self.path or written.target_lang} was trained on the backbone {written.backbone!r} with "
                 f"fingerprint {written.backbone_fingerprint[:12]}, and {backbone.name!r} has "
                 f"{backbone.fingerprint[:12]}: {hint}"
@@ -299,6 +309,10 @@ def _size(path: Path, tensors: Mapping[str, Tensor]) -> int:
     if len(sizes) != 1:
         raise AdapterError(f"{path}: it holds no adapter of MMS's kind")
     return sizes.pop()
+
+
+def _hashes(contents: Mapping[str, bytes | str]) -> dict[str, str]:
+    return {name: hashlib.sha256(_bytes(one)).hexdigest() for name, one in contents.items()}
 
 
 def _bytes(content: bytes | str) -> bytes:

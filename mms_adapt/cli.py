@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mms_adapt import cli_data, cli_language_model, cli_scores, cli_selection, cli_train, terminal
+from mms_adapt import cli_data, cli_language_model, cli_scores, cli_selection, cli_slide, cli_train, terminal
 from mms_adapt._version import __version__
 from mms_adapt.cli_options import (
     AdaptersBackbone,
@@ -37,6 +37,8 @@ from mms_adapt.cli_options import (
     LetIn,
     Mix,
     Normaliser,
+    On,
+    OnHead,
     Quantise,
     Quiet,
     Relatives,
@@ -50,7 +52,9 @@ from mms_adapt.cli_options import (
     pairs,
     weights,
 )
-from mms_adapt.errors import MmsAdaptError, OptionError
+from mms_adapt.errors import MmsAdaptError, OptionError, SiblingError
+
+_ALLOW = "--allow-sibling"
 
 app = typer.Typer(
     name="mms-adapt",
@@ -147,6 +151,9 @@ def train(
     start: StartAt = None,
     relatives: Relatives = None,
     head_start: Annotated[str | None, typer.Option(help="Where the head starts: shared or fresh.")] = None,
+    on: On = None,
+    on_head: OnHead = None,
+    allow_sibling: AllowSibling = False,
     patience: Annotated[int | None, typer.Option(help="Evaluations in vain before it stops.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another number, another course.")] = None,
     full_finetune: Annotated[
@@ -164,26 +171,18 @@ def train(
     """
     from mms_adapt.training import train as run
 
-    options = given(
-        backbone=backbone,
-        epochs=epochs,
-        steps=steps,
-        max_minutes=max_minutes,
-        batch_seconds=batch_seconds,
-        learning_rate=learning_rate,
-        **kind_given(kind, kind_option),
-        start=start,
-        relatives=relatives,
-        head_start=head_start,
-        patience=patience,
-        seed=seed,
+    limits = given(epochs=epochs, steps=steps, max_minutes=max_minutes, patience=patience, seed=seed)
+    begins = given(
+        start=start, relatives=relatives, head_start=head_start, on=on and str(on), on_head=on_head
     )
+    options = given(backbone=backbone, batch_seconds=batch_seconds, learning_rate=learning_rate)
     config = cli_train.config(
-        options,
+        {**limits, **begins, **options, **kind_given(kind, kind_option)},
         layers=layers,
         settings=settings,
         device=device,
         full_finetune=full_finetune,
+        allow_sibling=allow_sibling,
         checkpointing=checkpointing,
         lean=lean,
     )
@@ -263,10 +262,22 @@ for _command in (
     cli_selection.select,
     cli_language_model.lm,
     cli_language_model.tune,
+    cli_slide.stack,
+    cli_slide.slide,
     cli_data.inspect,
     cli_data.withdraw,
 ):
     app.command()(_command)
+
+
+def _agreed(reason: str) -> bool:
+    """Ask the person at the terminal whether to go on; where nobody is there, the answer is no."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    try:
+        return typer.confirm(f"{terminal.visible(reason)}\nGo on all the same?", default=False, err=True)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -275,8 +286,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     Args:
         arguments: The words after the program's name; those of the process where not given.
     """
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(arguments, prog_name="mms-adapt")
+        try:
+            app(words, prog_name="mms-adapt")
+        except SiblingError as error:
+            if not _agreed(str(error)):
+                raise
+            app([*words, _ALLOW], prog_name="mms-adapt")
     except MmsAdaptError as error:
         terminal.complain(str(error))
         sys.exit(2 if isinstance(error, OptionError) else 1)

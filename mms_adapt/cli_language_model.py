@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mms_adapt import terminal
-from mms_adapt.cli_options import AdaptersBackbone, Device, Quiet
+from mms_adapt.cli_options import AdaptersBackbone, AllowSibling, Device, Quiet
 from mms_adapt.errors import OptionError
 
 
@@ -51,6 +51,7 @@ def tune(
     ] = True,
     device: Device = "auto",
     backbone: AdaptersBackbone = None,
+    allow_sibling: AllowSibling = False,
     quiet: Quiet = False,
 ) -> None:
     """Give an adapter a language model, and find on the dev set how much it should count.
@@ -72,6 +73,7 @@ def tune(
             beam_width=beam_width,
             device=device,
             backbone=backbone,
+            allow_sibling=allow_sibling,
             progress=progress,
         )
     path = language_model.install(adapter, model, found) if lm is None or install else lm

@@ -90,6 +90,13 @@ StartAt = Annotated[
 Relatives = Annotated[
     str | None, typer.Option(help="Folder of adapters by language, from which --start chooses.")
 ]
+On = Annotated[
+    Path | None,
+    typer.Option("--on", help="An adapter that stays as it is; a second one is trained to stand on it."),
+]
+OnHead = Annotated[
+    str | None, typer.Option(help="With --on, the first one's head: frozen, or continued to train along.")
+]
 AddTo = Annotated[
     Path | None,
     typer.Option(help="ELAN document of the one recording: --out gets a copy of it with two more tiers."),
@@ -97,7 +104,9 @@ AddTo = Annotated[
 AllowSibling = Annotated[
     bool,
     typer.Option(
-        "--allow-sibling", help="Go on where the backbone is the adapter's own after further training."
+        "--allow-sibling",
+        "--yes",
+        help="Go on where the backbone is the adapter's own after further training, or before it.",
     ),
 ]
 Restart = Annotated[bool, typer.Option("--restart", help="Begin anew; do not go on from a checkpoint.")]

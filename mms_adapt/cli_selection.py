@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mms_adapt import terminal, terminal_selection
-from mms_adapt.cli_options import AdaptersBackbone, Device, Quiet, given
+from mms_adapt.cli_options import AdaptersBackbone, AllowSibling, Device, Quiet, given
 
 
 def select(
@@ -31,6 +31,7 @@ def select(
     json: Annotated[Path | None, typer.Option(help="Write what was chosen here.")] = None,
     device: Device = "auto",
     backbone: AdaptersBackbone = None,
+    allow_sibling: AllowSibling = False,
     quiet: Quiet = False,
 ) -> None:
     """Choose the untranscribed speech that would teach most, and write it as ELAN documents to correct.
@@ -46,7 +47,7 @@ def select(
         strategy=strategy,
         seed=seed,
         cutting=CutOptions(**given(longest_s=longest_s)),
-        through=TranscribeOptions(device=device),
+        through=TranscribeOptions(device=device, allow_sibling=allow_sibling),
     )
     with terminal.progress(quiet=quiet) as progress:
         found = run(

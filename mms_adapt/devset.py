@@ -15,7 +15,7 @@ from torch.nn import functional
 from mms_adapt import plugins, text
 from mms_adapt.batches import Batches, Example, Features, Frames
 from mms_adapt.manifest import Utterance
-from mms_adapt.scoring import score
+from mms_adapt.scoring import Score, score
 from mms_adapt.vocab import Vocab
 
 
@@ -88,6 +88,17 @@ class DevSet:
 
     def measure(self, backbone: Hearing) -> Measured:
         """Decode all of it and compare."""
+        made, loss = self.score(backbone, bootstrap=0)
+        return Measured(made.cer, made.wer, loss)
+
+    def score(self, backbone: Hearing, *, bootstrap: int = 1000, seed: int = 0) -> tuple[Score, float]:
+        """Decode all of it and compare; return rates with their intervals, and the CTC loss a token.
+
+        Args:
+            backbone: The backbone with an adapter in it.
+            bootstrap: Draws for the intervals; 0 for none.
+            seed: Start of their random numbers.
+        """
         found: dict[str, str] = {}
         loss = labels = 0.0
         for plan in self._batches.in_order():
@@ -106,9 +117,10 @@ class DevSet:
         made = score(
             list(self._references.values()),
             [self._normalise(found[name]) for name in self._references],
-            bootstrap=0,
+            bootstrap=bootstrap,
+            seed=seed,
         )
-        return Measured(made.cer, made.wer, loss / max(labels, 1.0))
+        return made, loss / max(labels, 1.0)
 
 
 def ctc_losses(

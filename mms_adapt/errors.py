@@ -15,6 +15,7 @@ Every message says what is wrong, which value, where it stands and what to do ab
     ├── BackboneError          the pre-trained model
     ├── AdapterError           an adapter folder
     │   ├── AdapterMismatchError   made for another backbone, language or vocabulary
+    │   │   └── SiblingError   made for an earlier or later state of the same backbone
     │   └── RegistryError      a folder of adapters
     ├── TrainingError          training cannot start or go on
     │   └── ResumeError        a checkpoint that does not belong to this run
@@ -74,6 +75,10 @@ class AdapterError(MmsAdaptError):
 
 class AdapterMismatchError(AdapterError):
     """An adapter is whole but was made for another backbone, language or vocabulary."""
+
+
+class SiblingError(AdapterMismatchError):
+    """An adapter was made for an earlier or later state of the backbone; a user may go on all the same."""
 
 
 class RegistryError(AdapterError):

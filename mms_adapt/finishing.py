@@ -7,12 +7,14 @@ import json
 import platform
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mms_adapt import checkpoint, files, pretrained
 from mms_adapt._version import __version__
 from mms_adapt.checkpoint import OWN_BACKBONE, AdapterFolder
+from mms_adapt.composition import certificate, stacking
 from mms_adapt.ledger import pseudonym
 from mms_adapt.passport import Passport, file_sha256
 from mms_adapt.task import Task
@@ -36,7 +38,7 @@ def finish(task: Task, folder: Path, metrics: Mapping[str, Any]) -> AdapterFolde
     }
     written = Passport(
         target_lang=data.target_lang,
-        kind=config.adapter,
+        kind="stacked" if task.begun.lower else config.adapter,
         kind_options=task.begun.kind_options,
         backbone=name,
         backbone_fingerprint=fingerprint,
@@ -63,7 +65,17 @@ def finish(task: Task, folder: Path, metrics: Mapping[str, Any]) -> AdapterFolde
         versions=_versions(),
     )
     tensors = checkpoint.collect(task.begun.parameters)
-    return AdapterFolder(written, data.vocab, tensors).save(folder, others=others)
+    made = AdapterFolder(written, data.vocab, tensors)
+    return (_on(made, task.begun.lower) if task.begun.lower else made).save(folder, others=others)
+
+
+def _on(made: AdapterFolder, lower: AdapterFolder) -> AdapterFolder:
+    """Return an adapter that was trained on another one with what is to be told of both."""
+    upper = stacking.part(made, -1)
+    licence = stacking.licence(lower, made.passport.licence)
+    told = certificate.of_stack([lower, upper], lower, made.passport.kind_options, licence=licence)
+    names = ("licence", "data_licence", "corpus", "split_sha256", "marks", "speakers", "parents", "merge")
+    return replace(made, passport=replace(made.passport, **{name: getattr(told, name) for name in names}))
 
 
 def _write_backbone(task: Task, folder: Path) -> str:

@@ -48,8 +48,14 @@ class TrainResult:
     left_out: tuple[str, ...] = ()
 
 
-def claim(folder: Path, *, anew: bool) -> Path:
-    """Make the folder, or make sure that it is one of ours."""
+def claim(folder: Path, *, anew: bool, on: str | None = None) -> Path:
+    """Make the folder, or make sure that it is one of ours, and not that of the adapter to be trained on.
+
+    Raises:
+        OptionError: If it is something else.
+    """
+    if on is not None and folder.resolve() == Path(on).resolve():
+        raise OptionError(f"{folder}: it holds the adapter to be trained on; name another folder with --out")
     ours = {passport.FILE, METRICS, resume.FOLDER}
     if folder.is_dir():
         held = {one.name for one in folder.iterdir()}

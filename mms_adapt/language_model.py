@@ -150,6 +150,7 @@ def tune(
     beam_width: int = 16,
     device: str = "auto",
     backbone: str | None = None,
+    allow_sibling: bool = False,
     progress: Progress | None = None,
 ) -> Tuned:
     """Find how much a language model should count, on the dev set.
@@ -165,6 +166,7 @@ def tune(
         beam_width: Texts that are kept after each frame.
         device: "auto", "cpu", "cuda" or "cuda:1".
         backbone: Name or folder of the backbone; that of the adapter's passport where not given.
+        allow_sibling: Go on where the backbone is a sibling of the adapter's own.
         progress: Called with ("tune", done, total, note).
 
     Raises:
@@ -181,7 +183,7 @@ def tune(
     utterances = evenly(data.utterances("dev"), dev_minutes)
     if not utterances:
         raise SplitError(f"{data.folder}: the dev set is empty, so nothing can be tuned")
-    through = TranscribeOptions(device=device, decoder="greedy")
+    through = TranscribeOptions(device=device, decoder="greedy", allow_sibling=allow_sibling)
     transcriber = Transcriber.load(adapter, backbone=backbone, options=through)
     transcriber.check_language(data.target_lang, f"{data.folder}", "tune on")
     heard = transcriber.emissions([samples for _, samples in audio.read_utterances(utterances, data.root)])

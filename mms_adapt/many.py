@@ -144,6 +144,8 @@ def _check(datas: Sequence[Prepared], config: TrainConfig) -> None:
         wrong.append("full_finetune=True: the backbone is shared, so it is not trained")
     if config.max_minutes is not None:
         wrong.append("max_minutes: languages end by passes over their data; give epochs or steps")
+    if config.on is not None:
+        wrong.append(f"on={config.on!r}: adapters on others are trained one at a time; use train")
     if config.adapter != "attention":
         wrong.append(
             f"adapter={config.adapter!r}: many languages at once have adapters of the kind attention"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mms_adapt import breakdown, files
+from mms_adapt import breakdown, files, slider
 from mms_adapt.audio import SAMPLE_RATE_HZ
 from mms_adapt.errors import OptionError
 from mms_adapt.inspection.spectrogram import png
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mms_adapt.learning_curve import LearningCurve
     from mms_adapt.recordings import Waveform
     from mms_adapt.scoring import Score
+    from mms_adapt.slider import Slide
     from mms_adapt.uncertainty import Interval
 
 _INK, _SOFT, _LINE, _ACCENT, _RIGHT, _WRONG = "#211d18", "#6a6258", "#d8cfc0", "#0f6b66", "#2f7a43", "#ad1a3d"
@@ -217,6 +218,17 @@ def curve(found: "LearningCurve") -> Picture:
     held = {None: "", True: "; the check held", False: "; the check did not hold, do not believe it"}
     says = f"Character error rate: {', then '.join(told)}{held[found.check_held]}"
     return Picture(render(found), says)
+
+
+def slide(found: "Slide") -> Picture:
+    """Return a slider over an adapter's strength or over two adapters' shares: error rates on dev."""
+    best, plain = found.point(found.best), found.point(1.0)
+    what = "strength" if len(found.adapters) == 1 else "share of the second"
+    says = (
+        f"Character error rate on dev: {percent(best.cer)} ({span(best.cer_interval)}) at the {what} "
+        f"{best.at:g}, the lowest, and {percent(plain.cer)} ({span(plain.cer_interval)}) at 1"
+    )
+    return Picture(slider.render(found), says)
 
 
 def _text(x: float, y: float, text: str, *, end: bool = False, middle: bool = False) -> str:

@@ -81,6 +81,13 @@ class TrainConfig:
     head_start: str = "shared"
     """Where the head starts: "shared", with the rows of characters that the start's own vocabulary has, or
     "fresh"."""
+    on: str | None = None
+    """Folder of an adapter that stays as it is; a second one is trained that hears what the first one makes
+    of the speech, and writes with its tokens. `adapter` and what follows from it are the second one's."""
+    on_head: str = "frozen"
+    """With `on`, what becomes of the head: "frozen", as it is, or "continued", trained along."""
+    allow_sibling: bool = False
+    """Go on where the adapter of `on` or `start` is of an earlier or later state of the backbone."""
     dropout: float | None = None
     """Share of the hidden states dropped before the head; None for two thirds of `mask_time_share`."""
     mask_time_share: float | None = None
@@ -143,7 +150,7 @@ class TrainConfig:
             wrong.append(
                 "from_hidden=True: the whole backbone is trained from features; leave out one of them"
             )
-        wrong += [*self._wrong_start(), *self._wrong_speeds(), *self._wrong_kind()]
+        wrong += [*self._wrong_start(), *self._wrong_speeds(), *self._wrong_kind(), *self._wrong_on()]
         if wrong:
             raise OptionError("; ".join(wrong))
 
@@ -206,6 +213,26 @@ class TrainConfig:
             return ["start='auto': name the folder of adapters to start from, with relatives"]
         fine = self.start in ("zero", "random", "backbone", "auto")
         return [] if fine else [f"start={self.start!r}: give zero, random, auto, backbone or language:CODE"]
+
+    def _wrong_on(self) -> list[str]:
+        wrong = []
+        if self.on_head not in ("frozen", "continued"):
+            wrong.append(f"on_head={self.on_head!r}: give frozen or continued")
+        if self.on is None:
+            return wrong
+        if self.start not in ("zero", "random"):
+            wrong.append(
+                f"start={self.start!r}: with on={self.on!r}, the second adapter starts with zero or random"
+            )
+        if self.full_finetune:
+            wrong.append(f"full_finetune=True: leave out on={self.on!r}, or train an adapter")
+        if self.from_hidden:
+            wrong.append(
+                f"from_hidden=True: below the second adapter the first one, on={self.on!r}, is at work, too"
+            )
+        if self.adapter == "stacked" or "." in self.adapter:
+            wrong.append(f"adapter={self.adapter!r}: with on={self.on!r}, give a plain kind of the package")
+        return wrong
 
     def _wrong_speeds(self) -> list[str]:
         speeds: Any = self.speed_factors

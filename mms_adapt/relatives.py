@@ -43,6 +43,7 @@ def rank(
     kind: str = "attention",
     minutes: float = MINUTES,
     cache: str | PathLike[str] | None = None,
+    allow_sibling: bool = False,
 ) -> list[Ranked]:
     """Return the adapters of a registry that fit, the nearest one first.
 
@@ -55,6 +56,7 @@ def rank(
         kind: The kind that is to be trained.
         minutes: At most so much is heard.
         cache: Folder for features; `.cache` in the prepared folder where not given.
+        allow_sibling: Let those of a sibling of the backbone take part.
 
     Raises:
         RegistryError: If there is no adapter that fits.
@@ -69,7 +71,7 @@ def rank(
                 continue
             if one.passport.kind != kind:
                 raise AdapterMismatchError(f"it is of the kind {one.passport.kind}")
-            found.append(Ranked(one, trial.nearness(one)))
+            found.append(Ranked(one, trial.nearness(one, allow_sibling=allow_sibling)))
         except AdapterError as error:
             reasons.append(f"{name}: {error}")
     found = [one for one in found if math.isfinite(one.loss)]
@@ -93,10 +95,17 @@ def chosen(prepared: Prepared, backbone: Backbone, config: TrainConfig) -> Relat
     if config.relatives is None or word not in ("auto", "language"):
         return None
     if word == "auto":
-        ranked = rank(prepared, backbone, config.relatives, kind=config.adapter, cache=config.cache)
+        ranked = rank(
+            prepared,
+            backbone,
+            config.relatives,
+            kind=config.adapter,
+            cache=config.cache,
+            allow_sibling=config.allow_sibling,
+        )
         losses = ", ".join(f"{one.adapter.passport.target_lang} {one.loss:.2f}" for one in ranked[:5])
         return _relative(
-            ranked[0].adapter, f"auto: {ranked[0].adapter.passport.target_lang}", f"losses {losses}"
+            ranked[0].adapter, backbone, f"auto: {ranked[0].adapter.passport.target_lang}", f"losses {losses}"
         )
     if code not in {name.partition("/")[0] for name in registry.names(config.relatives)}:
         return None
@@ -105,11 +114,12 @@ def chosen(prepared: Prepared, backbone: Backbone, config: TrainConfig) -> Relat
         raise AdapterMismatchError(
             f"{one.path}: it is of the kind {one.passport.kind}, and {config.adapter} is to be trained"
         )
-    one.attach(backbone)  # refuses an adapter of another backbone
-    return _relative(one, config.start, "named")
+    one.attach(backbone, allow_sibling=config.allow_sibling)  # refuses an adapter of another backbone
+    return _relative(one, backbone, config.start, "named")
 
 
-def _relative(adapter: AdapterFolder, name: str, how: str) -> Relative:
-    told = f"{name} ({adapter.sha256[:12]}, {how})"
+def _relative(adapter: AdapterFolder, backbone: Backbone, name: str, how: str) -> Relative:
+    sibling = ", of a sibling backbone" if adapter.relation(backbone) == "sibling" else ""
+    told = f"{name} ({adapter.sha256[:12]}, {how}{sibling})"
     weights = Start(dict(adapter.tensors), adapter.vocab)
     return Relative(told, weights, adapter.passport.kind, adapter.passport.kind_options)

@@ -167,7 +167,9 @@ class Residents:
             for wait_s in (*_WAITS_S, None):
                 looks = editions.stamp(folder, whole=True)
                 try:
-                    found = Voice(self.engine, editions.read(folder, code, self.backbone), self.options)
+                    sibling = self.options.allow_sibling
+                    edition = editions.read(folder, code, self.backbone, allow_sibling=sibling)
+                    found = Voice(self.engine, edition, self.options)
                 except MmsAdaptError as reason:
                     error = reason
                     if wait_s is None or isinstance(reason, AdapterMismatchError):

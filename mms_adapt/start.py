@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mms_adapt import plugins
 from mms_adapt.backbone import Backbone, Start
-from mms_adapt.checkpoint import HEAD, owned
+from mms_adapt.checkpoint import HEAD, AdapterFolder, owned
 from mms_adapt.errors import BackboneError, OptionError
 from mms_adapt.recipe import TrainConfig
 from mms_adapt.vocab import Vocab
@@ -50,6 +50,7 @@ class Begun:
         parameters: Adapter and head by name.
         start: Where the adapter started.
         head_start: Where the head started.
+        lower: The adapter that it stands on; None where it stands alone.
     """
 
     kind: ModuleType
@@ -57,6 +58,23 @@ class Begun:
     parameters: Mapping[str, nn.Parameter]
     start: str
     head_start: str
+    lower: AdapterFolder | None = None
+
+
+def kind_config(kind: ModuleType, config: TrainConfig, backbone: Backbone) -> Any:
+    """Return the options of a kind, those that it shares with others filled from backbone and training.
+
+    Raises:
+        OptionError: If the kind does not know an option.
+    """
+    known = {one.name for one in fields(kind.Config)}
+    usual = {"size": backbone.adapter_size, "layers": config.adapter_layers, "seed": config.seed}
+    try:
+        return kind.Config(
+            **{**{name: one for name, one in usual.items() if name in known}, **config.adapter_options}
+        )
+    except TypeError as error:
+        raise OptionError(f"adapter_options: {config.adapter}: {error}; known: {', '.join(known)}") from error
 
 
 def begin(backbone: Backbone, config: TrainConfig, vocab: Vocab, relative: Relative | None = None) -> Begun:
@@ -74,14 +92,7 @@ def begin(backbone: Backbone, config: TrainConfig, vocab: Vocab, relative: Relat
         OptionError: If the kind does not know an option.
     """
     kind = plugins.load("adapters", config.adapter)
-    known = {one.name for one in fields(kind.Config)}
-    usual = {"size": backbone.adapter_size, "layers": config.adapter_layers, "seed": config.seed}
-    try:
-        chosen = kind.Config(
-            **{**{name: one for name, one in usual.items() if name in known}, **config.adapter_options}
-        )
-    except TypeError as error:
-        raise OptionError(f"adapter_options: {config.adapter}: {error}; known: {', '.join(known)}") from error
+    chosen = kind_config(kind, config, backbone)
     weights: Start | None = None
     if relative is not None:
         weights = relative.weights
@@ -101,7 +112,7 @@ def begin(backbone: Backbone, config: TrainConfig, vocab: Vocab, relative: Relat
     if weights is not None:
         _fill_adapter(backbone, relative.name if relative else config.start, parameters, weights.tensors)
     elif config.start == "random":
-        _fill_random(parameters, config.seed)
+        fill_random(parameters, config.seed)
     shared = _fill_head(backbone, config, vocab, rows, tokens)
     told = f"shared ({shared} of {len(vocab)} tokens)" if config.head_start == "shared" else "fresh"
     return Begun(kind, asdict(chosen), parameters, relative.name if relative else config.start, told)
@@ -123,7 +134,7 @@ def _fill_adapter(
             parameter.copy_(tensors[name])
 
 
-def _fill_random(parameters: Mapping[str, nn.Parameter], seed: int) -> None:
+def fill_random(parameters: Mapping[str, nn.Parameter], seed: int) -> None:
     """Fill the matrices that are zero, so that the adapter is not the identity."""
     random = torch.Generator().manual_seed(seed + 2)
     for name, parameter in parameters.items():

@@ -7,7 +7,7 @@ the end. It does not know the loop.
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from mms_adapt import backbone as backbone_module
-from mms_adapt import checkpoint, relatives
+from mms_adapt import checkpoint, relatives, vocab
 from mms_adapt.audio import SAMPLE_RATE_HZ, frame_count
 from mms_adapt.backbone import Backbone
 from mms_adapt.batches import Batches, Selection, select
 from mms_adapt.cache import FeatureCache
+from mms_adapt.checkpoint import AdapterFolder
+from mms_adapt.composition import stacking
 from mms_adapt.devset import DevSet
-from mms_adapt.errors import TrainingError
+from mms_adapt.errors import AdapterMismatchError, TrainingError
 from mms_adapt.manifest import evenly
 from mms_adapt.parallel import Team
 from mms_adapt.recipe import TrainConfig
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[..., None]
 _NO_MATTER = {"backbone", "device", "cache", "checkpoint_minutes", "cache_on", "tensorboard"}
+_NO_MATTER |= {"on", "allow_sibling"}  # which adapter it is stands in what the training is about
 _ROUNDING = {
     "device_seconds",
     "max_memory_gib",
@@ -155,7 +158,7 @@ def set_up(
     whole = torch.float32 if config.full_finetune else None
     if backbone is None:
         backbone = backbone_module.load(config.backbone, device=config.device, dtype=whole)
-    begun = begin(backbone, config, data.vocab, relatives.chosen(data, backbone, config))
+    data, begun = _begun(data, config, backbone)
     backbone.checkpointing = config.checkpointing or config.lean
     if config.compile:
         backbone.compile()
@@ -183,11 +186,19 @@ def set_up(
         batches,
         selection,
         _dev_set(heard, data, cache, config, below),
-        _about(data, backbone),
+        _about(data, backbone, begun),
         Room(None if seconds is None else frame_count(round(seconds * SAMPLE_RATE_HZ))),
         team or Team(),
         below,
     )
+
+
+def _begun(data: "Prepared", config: TrainConfig, backbone: Backbone) -> "tuple[Prepared, Begun]":
+    """Put the adapter in, alone or on another one, with whose tokens the data are written then."""
+    if config.on is None:
+        return data, begin(backbone, config, data.vocab, relatives.chosen(data, backbone, config))
+    lower = AdapterFolder.load(config.on)
+    return _written_by(lower, data), stacking.begin(backbone, config, lower)
 
 
 def _selected(
@@ -268,8 +279,33 @@ def _dev_set(
     )
 
 
-def _about(data: "Prepared", backbone: Backbone) -> dict[str, Any]:
+def _written_by(lower: AdapterFolder, data: "Prepared") -> "Prepared":
+    """Return data to be written with an adapter's tokens.
+
+    Raises:
+        AdapterMismatchError: If the adapter is of another language or normaliser, or cannot write the data.
+    """
+    written = lower.passport
+    for what, own, there in (
+        ("the language", written.target_lang, data.target_lang),
+        ("the normaliser", written.normaliser, data.normaliser),
+    ):
+        if own != there:
+            raise AdapterMismatchError(
+                f"{lower.path}: {what} of the adapter is {own!r}, and {data.folder} has {there!r}: train on "
+                "an adapter that was made for such transcripts"
+            )
+    if missing := lower.vocab.unknown(" ".join(set(data.vocab.tokens) - set(vocab.SPECIALS))):
+        raise AdapterMismatchError(
+            f"{lower.path}: the adapter cannot write {vocab.describe(missing)}, which transcripts of "
+            f"{data.folder} hold: take these utterances out, or train an adapter that does not stand on it"
+        )
+    return replace(data, vocab=lower.vocab)
+
+
+def _about(data: "Prepared", backbone: Backbone, begun: Begun) -> dict[str, Any]:
     return {
+        **({"on": begun.lower.sha256} if begun.lower else {}),
         "target_lang": data.target_lang,
         "normaliser": data.normaliser,
         **{f"{part} set": data.split_sha256[part] for part in ("train", "dev")},

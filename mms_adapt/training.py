@@ -65,7 +65,7 @@ def train(
     data = Prepared.of(prepared)
     team, device = parallel.join(config.device)
     wanted = replace(config, device=device)
-    folder = keeping.claim(Path(out), anew=not resume and team.leads)
+    folder = keeping.claim(Path(out), anew=not resume and team.leads, on=config.on)
     task = team.in_turn(lambda: set_up(data, wanted, progress, team))
     make_room(task)
     config = task.config

@@ -41,7 +41,8 @@ class Transcriber:
         backbone: The backbone with the adapter in it.
         options: How recordings go through, with what suits the adapter where nothing was asked for.
         vocab: The adapter's vocabulary.
-        version: The adapter's language and hash; "unverified" where nobody noted its backbone.
+        version: The adapter's language and hash; "unverified" where nobody noted its backbone, "sibling"
+            where that is an earlier or later state of this one.
         decoder_name: The decoder, "auto" resolved.
         decoder_options: Its options.
     """
@@ -50,7 +51,7 @@ class Transcriber:
         options = options.fitted(adapter.passport.utterance_s)
         self.backbone, self.adapter, self.options = backbone, adapter, options
         self.vocab = adapter.vocab
-        self.version = adapter.version
+        self.version = adapter.version_on(backbone)
         name = options.decoder
         own: dict[str, Any] = {}
         if name == "auto":

@@ -8,7 +8,9 @@ import math
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from mms_adapt.backbone import Backbone
 from mms_adapt.batches import Batches, Example
@@ -18,6 +20,7 @@ from mms_adapt.devset import DevSet, Measured, ctc_losses
 from mms_adapt.errors import AdapterMismatchError, OptionError, SplitError
 from mms_adapt.manifest import evenly
 from mms_adapt.prepared import Prepared
+from mms_adapt.scoring import Score
 from mms_adapt.vocab import Vocab
 
 
@@ -64,13 +67,45 @@ class Trial:
         Raises:
             AdapterMismatchError: If it is of another backbone or language.
         """
+        return self._with(adapter, allow_sibling).measure(self.backbone)
+
+    def score(
+        self, adapter: AdapterFolder, *, allow_sibling: bool = False, bootstrap: int = 1000, seed: int = 0
+    ) -> tuple[Score, float]:
+        """Measure an adapter as `measure` does; return rates with their intervals, and the loss a token.
+
+        Raises:
+            AdapterMismatchError: If it is of another backbone or language.
+        """
+        made = self._with(adapter, allow_sibling)
+        return made.score(self.backbone, bootstrap=bootstrap, seed=seed)
+
+    def hear(self, number: int) -> Tensor:
+        """Put one utterance alone through the backbone as it is, to hidden states `(1, frames, hidden)`."""
+        one = self._utterances[number]
+        features = torch.from_numpy(np.array(self._cache.features(str(one.audio_sha256), 1.0)))
+        with torch.no_grad():
+            return self.backbone.encode(features[None], torch.tensor([len(features)]))
+
+    @property
+    def speech_s(self) -> float:
+        """Speech that is heard."""
+        return sum(one.duration_s for one in self._utterances)
+
+    @property
+    def utterances(self) -> int:
+        """Utterances that are heard."""
+        return len(self._utterances)
+
+    def _with(self, adapter: AdapterFolder, allow_sibling: bool) -> DevSet:
+        """Put an adapter into the backbone, and return what measures it."""
         if adapter.passport.target_lang != self.data.target_lang:
             raise AdapterMismatchError(
                 f"{adapter.path}: it writes {adapter.passport.target_lang!r}, and {self.data.folder} holds "
                 f"{self.data.target_lang!r}"
             )
         adapter.attach(self.backbone, allow_sibling=allow_sibling)
-        made = DevSet(
+        return DevSet(
             self._utterances,
             adapter.vocab,
             normaliser=self.data.normaliser,
@@ -79,9 +114,8 @@ class Trial:
             frames=self._cache.frames,
             batch_seconds=self._batch_seconds,
         )
-        return made.measure(self.backbone)
 
-    def nearness(self, adapter: AdapterFolder) -> float:
+    def nearness(self, adapter: AdapterFolder, *, allow_sibling: bool = False) -> float:
         """Return how badly another language's adapter hears this one: its CTC loss a token.
 
         References are read in the characters that both write; each of the others costs as much as one drawn
@@ -89,11 +123,12 @@ class Trial:
 
         Args:
             adapter: The adapter, of any language.
+            allow_sibling: Go on where it is of a sibling of the backbone.
 
         Raises:
             AdapterMismatchError: If it is of another backbone.
         """
-        adapter.attach(self.backbone)
+        adapter.attach(self.backbone, allow_sibling=allow_sibling)
         places = {token: place for place, token in enumerate(adapter.vocab.tokens)}
         examples, missing, tokens = [], 0, 0
         for one in self._utterances:

@@ -23,6 +23,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "bottleneck": {"reduction": 8, "sublayers": ["attention", "feed_forward"]},
     "head_only": {},
     "lora": {"rank": 2},
+    "stacked": {
+        "parts": [
+            {"kind": "attention", "options": {"size": 4}},
+            {"kind": "bottleneck", "options": {"width": 3, "mode": "sequential"}},
+            {"kind": "attention", "options": {"size": 2, "layers": 2}},
+            {"kind": "lora", "options": {"rank": 2}},
+            {"kind": "lora", "options": {"rank": 1, "targets": ["output_dense"]}},
+        ]
+    },
 }
 BATCH = tiny.padded(tiny.speech("abc de"), tiny.speech("fgh"))
 

@@ -29,6 +29,7 @@ RUN += [
     "docs/serving.md",
     "docs/transcribing.md",
     "docs/selecting.md",
+    "docs/composing.md",
 ]
 SHELL = {
     "make",
@@ -108,6 +109,9 @@ def test_every_command_of_a_document_runs(
             registries(place)
         if words[0] == "select":
             sessions(place / "recordings" / "new")
+        if "prepared/telephone" in words and not (place / "prepared" / "telephone").exists():
+            source = tiny.corpus(place / "recordings" / "telephone", 30, seed=3)
+            mms_adapt.prepare(source, place / "prepared" / "telephone", target_lang="mdw")
         if "to_correct" in words and words[0] == "prepare":
             corrected(place / "to_correct")
         with pytest.raises(SystemExit) as stopped:

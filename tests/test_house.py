@@ -45,7 +45,7 @@ STOREYS = [
     }
     | {"eaf_tier", "ngram", "novelty"},
     {"ledger", "align", "ties", "marks", "breakdown", "pauses"},
-    {"corpora", "quality", "findings", "splits", "scoring", "decoders"},
+    {"corpora", "quality", "findings", "splits", "scoring", "decoders", "slider"},
     {"prepared", "reports", "metrics", "writers", "longform"},
     {"prepare", "inspection", "compare", "transcribe_options"},
     {"kernels"},
@@ -67,12 +67,12 @@ STOREYS = [
     {"keeping", "mixed"},
     {"training", "many", "transcriber"},
     {"evaluate", "language_model", "word_times", "voice", "correction", "drafts"},
-    {"learning_curve", "residents", "selection"},
+    {"learning_curve", "residents", "selection", "slide"},
     {"bank"},
     {"transcribe"},
     {"terminal", "pictures"},
-    {"cli_options", "terminal_findings", "terminal_selection"},
-    {"cli_data", "cli_language_model", "cli_scores", "cli_selection", "cli_train"},
+    {"cli_options", "terminal_findings", "terminal_selection", "terminal_slide"},
+    {"cli_data", "cli_language_model", "cli_scores", "cli_selection", "cli_slide", "cli_train"},
     {"cli"},
     {"__main__"},
 ]
@@ -84,10 +84,10 @@ WITHOUT_TORCH = {
     *("errors licences language text plugins containers av_audio audio".split()),
     *("manifest orthography vocab corpora archives".split()),
     *("quality splits ties marks uncertainty edits disjoint windows recordings __init__ __main__".split()),
-    *("stretches longform transcribe_options".split()),
+    *("stretches longform transcribe_options slider".split()),
     *("scoring breakdown compare writers reports ledger prepare prepared withdrawal".split()),
     *("journal ngram align decoders registry terminal terminal_findings terminal_selection".split()),
-    *("novelty pauses correction cli_selection".split()),
+    *("novelty pauses correction cli_selection cli_slide terminal_slide".split()),
     *("cli cli_options cli_data cli_language_model cli_scores cli_train".split()),
 }
 LONGEST_FILE, LONGEST_FUNCTION = 350, 60
@@ -207,6 +207,7 @@ def test_public_names_are_pinned() -> None:
         "learning_curve",
         "prepare",
         "select",
+        "slide",
         "train",
         "transcribe",
         "transcribe_stream",
@@ -225,7 +226,7 @@ def test_public_names_are_what_they_say(name: str) -> None:
     assert found.__doc__
 
 
-@pytest.mark.parametrize("name", ["compare", "learning_curve", "prepare", "evaluate", "transcribe"])
+@pytest.mark.parametrize("name", ["compare", "learning_curve", "prepare", "evaluate", "slide", "transcribe"])
 def test_a_module_does_not_hide_the_function_of_its_name(name: str) -> None:
     code = (
         f"import mms_adapt.{name}, mms_adapt; first = mms_adapt.{name};"

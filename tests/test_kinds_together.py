@@ -25,6 +25,18 @@ HELD: dict[str, tuple[str, dict[str, Any]]] = {
     "low": ("lora", {"rank": 2}),
     "lower": ("lora", {"rank": 2, "alpha": 1.0, "targets": ["q_proj", "output_dense"], "layers": 2}),
     "head": ("head_only", {}),
+    "over": (
+        "stacked",
+        {
+            "parts": [
+                {"kind": "attention", "options": {"size": 4, "layers": 2}},
+                {"kind": "bottleneck", "options": {"width": 3, "mode": "sequential"}},
+                {"kind": "lora", "options": {"rank": 2}},
+                {"kind": "attention", "options": {"size": 3}},
+                {"kind": "lora", "options": {"rank": 1, "targets": ["v_proj"]}},
+            ]
+        },
+    ),
 }
 WAVES = [tiny.speech(tiny.sentence(seed), seed) for seed in range(len(HELD))]
 
@@ -53,7 +65,7 @@ def emissions(one: Bank, asked: list[str | Blend]) -> list[torch.Tensor]:
 
 
 def test_every_kind_of_the_package_is_held() -> None:
-    assert {kind for kind, _ in HELD.values()} == set(plugins.names("adapters")) - {"stacked"}
+    assert {kind for kind, _ in HELD.values()} == set(plugins.names("adapters"))
 
 
 def test_rows_of_all_kinds_give_what_each_gives_alone(bank: Bank, registry: Path) -> None:
@@ -97,7 +109,7 @@ def test_mixes_within_a_kind_and_not_across(bank: Bank) -> None:
         bank.voice(Blend((("mdw/beside", 0.5), ("mdw/behind", 0.5))))
 
 
-@pytest.mark.parametrize("name", ["beside", "low", "head"])
+@pytest.mark.parametrize("name", ["beside", "low", "head", "over"])
 def test_what_has_no_place_is_refused(registry: Path, name: str) -> None:
     one = AdapterFolder.load(registry / "mdw" / name)
     kind = plugins.load("adapters", one.passport.kind)

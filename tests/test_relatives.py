@@ -6,16 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import soundfile
 import tiny
 import torch
 
 import mms_adapt
 from mms_adapt import backbone, relatives
 from mms_adapt.backbone import Backbone
+from mms_adapt.bank import Bank
 from mms_adapt.checkpoint import AdapterFolder
-from mms_adapt.errors import AdapterMismatchError, OptionError, RegistryError
+from mms_adapt.errors import AdapterMismatchError, OptionError, RegistryError, SiblingError
 from mms_adapt.prepared import Prepared
 from mms_adapt.training import TrainConfig
+from mms_adapt.transcribe import TranscribeOptions, Transcriber
 from mms_adapt.trial import Trial
 
 
@@ -132,6 +135,70 @@ def test_a_sibling_is_known_and_asked_about(
     options = EvaluateOptions(bootstrap=0, allow_sibling=True)
     score = evaluate(held / "mdw", data, backbone=str(sibling), device="cpu", options=options)
     assert "backbone_sibling" in score.marks
+
+
+def test_results_and_passports_say_sibling(
+    base: Backbone, held: Path, sibling: Path, data: Prepared, tmp_path: Path
+) -> None:
+    one, wave = AdapterFolder.load(held / "wol"), tiny.speech("abca")
+    through = TranscribeOptions(device="cpu", allow_sibling=True)
+    strict = replace(through, allow_sibling=False)
+    at_home = Transcriber.load(held / "wol", options=through).recordings([wave])[0]
+    assert at_home.adapter == one.version
+    moved = Transcriber.load(held / "wol", backbone=str(sibling), options=through)
+    assert moved.recordings([wave])[0].adapter == f"{one.version} sibling"
+    with pytest.raises(SiblingError, match="they are siblings"):
+        Bank(held, backbone=sibling, options=strict).transcribe([(wave, "wol")])
+    (found,) = Bank(held, backbone=sibling, options=through).transcribe([(wave, "wol")])
+    assert found.adapter == f"{one.version} sibling"
+    later = replace(config(base, held, "language:wol"), backbone=str(sibling))
+    with pytest.raises(SiblingError, match="allow_sibling=True"):
+        mms_adapt.train(data, tmp_path / "refused", later)
+    mms_adapt.train(data, tmp_path / "out", replace(later, allow_sibling=True))
+    assert AdapterFolder.load(tmp_path / "out").passport.start.endswith("named, of a sibling backbone)")
+    assert AdapterFolder.load(tmp_path / "out").passport.backbone_fingerprint != base.fingerprint
+    auto = replace(later, start="auto")
+    with pytest.raises(RegistryError, match="siblings"):
+        relatives.chosen(data, backbone.load(sibling, device="cpu"), auto)
+    ranked = relatives.rank(data, backbone.load(sibling, device="cpu"), held, allow_sibling=True)
+    assert {one.adapter.passport.target_lang for one in ranked} == {"wol", "aka"}
+    upon = replace(later, start="zero", relatives=None, on=str(held / "mdw"))
+    with pytest.raises(SiblingError, match="they are siblings"):
+        mms_adapt.train(data, tmp_path / "upon", upon)
+    mms_adapt.train(data, tmp_path / "upon", replace(upon, allow_sibling=True))
+    passport = AdapterFolder.load(tmp_path / "upon").passport
+    assert passport.start == f"zero on {AdapterFolder.load(held / 'mdw').version} sibling"
+    # what stands on it is made for the later backbone, and says so
+    assert passport.backbone_fingerprint == backbone.load(sibling, device="cpu").fingerprint
+
+
+def test_a_person_at_the_terminal_is_asked(
+    held: Path, sibling: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from mms_adapt import cli
+
+    soundfile.write(tmp_path / "a.wav", tiny.speech("abca"), tiny.RATE_HZ)
+    words = ["transcribe", str(tmp_path / "a.wav"), "--adapter", str(held / "mdw"), "--device", "cpu"]
+    words += ["--backbone", str(sibling), "--quiet", "--format", "json"]
+    asked: list[str] = []
+
+    def run(answer: bool | None, *more: str) -> tuple[object, str]:
+        monkeypatch.setattr(cli.sys.stdin, "isatty", lambda: answer is not None)
+        monkeypatch.setattr(cli.sys.stderr, "isatty", lambda: answer is not None)
+        monkeypatch.setattr(cli.typer, "confirm", lambda text, **_: asked.append(text) or answer)
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([*words, *more])
+        said = capsys.readouterr()
+        return stopped.value.code, said.out + said.err
+
+    assert run(None)[0] == 1 and not asked
+    code, said = run(False)
+    assert code == 1 and "they are siblings" in said and len(asked) == 1
+    assert "Go on all the same?" in asked[0] and "they are siblings" in asked[0]
+    code, said = run(True)
+    assert code == 0 and " sibling" in said and len(asked) == 2
+    assert run(None, "--yes")[0] == 0 and len(asked) == 2
 
 
 def test_a_stranger_is_refused_even_so(place: Path, held: Path) -> None:

@@ -34,6 +34,15 @@ class Beside(nn.Module):
         """The frozen module."""
         return self._inner[0]
 
+    def along(self, given: Tensor, found: Tensor) -> Tensor:
+        """Return what the place gives, where the frozen module, or what else is there, gave `found` already.
+
+        Args:
+            given: What went into the place, `(batch, frames, channels)`.
+            found: What came out, `(batch, frames, channels)`.
+        """
+        raise NotImplementedError
+
 
 def topmost(model: Any, layers: int | str) -> list[tuple[int, Any]]:
     """Return number and module of the topmost layers, after taking out the adapters of the checkpoint.

@@ -107,8 +107,13 @@ class WithBottleneck(Beside):
         """Return what the sublayer gives for hidden states `(batch, frames, hidden)`, and more."""
         found = self.inner(hidden, *others, **named)
         first = found[0] if isinstance(found, tuple) else found
-        first = first + self.bottleneck(first if self.sequential else hidden)
+        first = self.along(hidden, first)
         return (first, *found[1:]) if isinstance(found, tuple) else first
+
+    def along(self, given: Tensor, found: Tensor) -> Tensor:
+        """Return what the sublayer gave with what the bottleneck adds, `(batch, frames, hidden)`."""
+        added: Tensor = self.bottleneck(found if self.sequential else given)
+        return found + added
 
 
 def attach(model: Any, config: Config) -> None:

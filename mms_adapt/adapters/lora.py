@@ -86,8 +86,12 @@ class LoraLinear(Beside):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Return `(batch, frames, out)` from `(batch, frames, in)`."""
-        found: Tensor = self.inner(hidden) + self.lora_B(self.lora_A(hidden)) * self.scaling
-        return found
+        return self.along(hidden, self.inner(hidden))
+
+    def along(self, given: Tensor, found: Tensor) -> Tensor:
+        """Return what the matrix gave with the change added, `(batch, frames, out)`."""
+        added: Tensor = self.lora_B(self.lora_A(given)) * self.scaling
+        return found + added
 
     def merged(self) -> nn.Linear:
         """Return one matrix that does the same, in the type of the frozen one."""

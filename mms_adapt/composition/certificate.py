@@ -5,6 +5,7 @@ It does not know tensors.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mms_adapt import licences
@@ -43,10 +44,64 @@ def of_merge(
     passports = [one.passport for one in parents]
     first = passports[0]
     agree(parents)
+    return replace(
+        _together(parents, weights, licence),
+        target_lang=target_lang or first.target_lang,
+        kind_options=kind_options,
+        orthography=tuple(sorted({token for one in passports for token in one.orthography})),
+        merge={
+            "method": method,
+            **(details or {}),
+            "parents": [_told(one, weight) for one, weight in zip(parents, weights, strict=True)],
+        },
+        start="merge",
+    )
+
+
+def of_stack(
+    parents: Sequence[AdapterFolder],
+    writing: AdapterFolder,
+    kind_options: Mapping[str, Any],
+    *,
+    licence: str | None = None,
+) -> Passport:
+    """Return the passport of adapters that are applied one after the other.
+
+    Args:
+        parents: The adapters, the first applied one first.
+        writing: That of them whose head and tokens write.
+        kind_options: Options of the kind stacked.
+        licence: The licence that holds, where nobody else can tell.
+
+    Raises:
+        OptionError: If their licences do not go together, or nobody can tell.
+    """
+    written = writing.passport
+    return replace(
+        _together(parents, [1.0] * len(parents), licence),
+        target_lang=written.target_lang,
+        kind="stacked",
+        kind_options=kind_options,
+        normaliser=written.normaliser,
+        orthography=written.orthography,
+        merge={
+            "method": "stack",
+            "head": writing.version,
+            "parents": [_told(one, 1.0) for one in parents],
+        },
+        start="stack",
+        decoder={},
+    )
+
+
+def _together(parents: Sequence[AdapterFolder], weights: Sequence[float], licence: str | None) -> Passport:
+    """Return what can be said of all parents: licence, data and speakers; the rest is the first one's."""
+    passports = [one.passport for one in parents]
+    first = passports[0]
     return Passport(
-        target_lang or first.target_lang,
+        first.target_lang,
         first.kind,
-        kind_options,
+        first.kind_options,
         backbone=first.backbone,
         backbone_fingerprint=first.backbone_fingerprint,
         backbone_parents=first.backbone_parents,
@@ -54,7 +109,6 @@ def of_merge(
         data_licence=_joined([one.data_licence for one in passports]),
         corpus=_joined([one.corpus for one in passports]),
         normaliser=first.normaliser,
-        orthography=tuple(sorted({token for one in passports for token in one.orthography})),
         split_sha256={
             part: value
             for part, value in first.split_sha256.items()
@@ -67,33 +121,35 @@ def of_merge(
             if any(part in one.speakers for one in passports)
         },
         parents={one.version: weight for one, weight in zip(parents, weights, strict=True)},
-        merge={
-            "method": method,
-            **(details or {}),
-            "parents": [_told(one, weight) for one, weight in zip(parents, weights, strict=True)],
-        },
-        start="merge",
         versions=dict(first.versions),
     )
 
 
-def agree(parents: Sequence[AdapterFolder]) -> None:
-    """Make sure that adapters have in common what a merge of them cannot do without.
+_IN_COMMON = {
+    "backbone_fingerprint": "backbones",
+    "kind": "kinds",
+    "normaliser": "normalisers of transcripts",
+}
+
+
+def agree(parents: Sequence[AdapterFolder], about: Sequence[str] = tuple(_IN_COMMON)) -> None:
+    """Make sure that adapters have in common what one made of them cannot do without.
+
+    Args:
+        parents: The adapters.
+        about: What of their passports must be the same.
 
     Raises:
         AdapterMismatchError: If they are of different backbones, kinds or normalisers.
     """
-    for name, what in (
-        ("backbone_fingerprint", "backbones"),
-        ("kind", "kinds"),
-        ("normaliser", "normalisers of transcripts"),
-    ):
+    for name in about:
+        what = _IN_COMMON[name]
         held = [str(getattr(one.passport, name)) for one in parents]
         if len(set(held)) > 1:
             told = ", ".join(
                 f"{one.version}: {value[:12]!r}" for one, value in zip(parents, held, strict=True)
             )
-            raise AdapterMismatchError(f"adapters of different {what} cannot be merged ({told})")
+            raise AdapterMismatchError(f"adapters of different {what} do not go together ({told})")
 
 
 def _told(parent: AdapterFolder, weight: float) -> dict[str, Any]:

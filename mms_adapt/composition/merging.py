@@ -5,22 +5,38 @@ data or audio.
 
 - `concatenate`: the weighted sum of what the adapters add, exactly; as wide as all of them together;
 - `average`: the weighted mean of their numbers, as wide as one of them;
-- `reduce`: as `concatenate`, for lora cut to `rank` by singular values, the loss stated;
+- `reduce`: as `concatenate`, then cut to `rank`, the loss stated: lora by singular values, what has a narrow
+  middle by choosing channels, best with speech to choose and fit on;
 - `ties`: for lora, by elected signs, cut to `rank`.
 
 Heads are always the weighted mean, token by token, over the union of the vocabularies.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
+from mms_adapt.adapters import stacked
 from mms_adapt.checkpoint import HEAD, AdapterFolder
-from mms_adapt.composition import certificate, heads, low_rank, narrow
+from mms_adapt.composition import certificate, heads, low_rank, narrow, reducing, stacking
+from mms_adapt.composition.reducing import Moments
 from mms_adapt.errors import AdapterMismatchError, OptionError
+
+
+class Calibration(Protocol):
+    """Speech that can be heard through an adapter; `calibration.Speech` is such."""
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What the passport tells of it."""
+
+    def moments(self, adapter: AdapterFolder) -> tuple[Mapping[str, Moments], Mapping[str, Moments]]:
+        """Return what every place's channels were, on speech to fit to, and on other speech."""
+
 
 METHODS = ("concatenate", "average", "reduce", "ties")
 
@@ -34,6 +50,7 @@ def merge(
     density: float = 0.2,
     target_lang: str | None = None,
     licence: str | None = None,
+    calibration: Calibration | None = None,
 ) -> AdapterFolder:
     """Make one adapter of several.
 
@@ -42,10 +59,13 @@ def merge(
         weights: What each counts; as much of each where not given. The heads' shares are these, made to sum
             to 1; with one adapter, its head stays as it is.
         method: One of `METHODS`.
-        rank: The rank of what comes out, for `reduce` and `ties`; that of the first adapter where not given.
+        rank: The rank, or the channels inside, of what comes out, for `reduce` and `ties`; that of the first
+            adapter where not given.
         density: The share of the numbers that `ties` keeps.
         target_lang: The language that it writes; that of the first where not given.
         licence: The licence that holds, where it cannot be told from the parents' own.
+        calibration: Speech by which `reduce` chooses channels of attention and bottleneck adapters and fits
+            what is left, such as a `calibration.Speech`; without it, their numbers alone decide.
 
     Returns:
         The adapter; `save` writes it.
@@ -57,7 +77,9 @@ def merge(
     parents = [one if isinstance(one, AdapterFolder) else AdapterFolder.load(one) for one in adapters]
     chosen = _checked(parents, weights, method)
     certificate.agree(parents)  # told before anything is computed
-    options, tensors, details = _composed(parents, chosen, method, rank, density)
+    if calibration is not None and (method != "reduce" or parents[0].passport.kind not in narrow.KINDS):
+        raise OptionError("calibration: it is for the method reduce and the kinds attention and bottleneck")
+    options, tensors, details = _composed(parents, chosen, method, rank, density, calibration)
     shares = [one / sum(chosen) for one in chosen] if len(chosen) > 1 else [1.0]
     vocab, (weight, bias) = heads.merged(
         [one.vocab for one in parents],
@@ -77,7 +99,12 @@ def merge(
 
 
 def _composed(
-    parents: Sequence[AdapterFolder], weights: Sequence[float], method: str, rank: int | None, density: float
+    parents: Sequence[AdapterFolder],
+    weights: Sequence[float],
+    method: str,
+    rank: int | None = None,
+    density: float = 1.0,
+    calibration: Calibration | None = None,
 ) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
     """Return options and tensors of what comes out, without head, and what the passport tells of the method.
 
@@ -86,12 +113,60 @@ def _composed(
     """
     kind = parents[0].passport.kind
     if kind in narrow.KINDS:
+        if method == "reduce":
+            return _reduced(parents, weights, rank, calibration)
         return *_narrow(parents, weights, method), {}
     if kind == "lora":
         return _low_rank(parents, weights, method, rank, density)
     if kind == "head_only":
         return {}, {}, {}
-    raise AdapterMismatchError(f"adapters of the kind {kind!r} cannot be merged")
+    if kind == "stacked" and len(parents) == 1:
+        return *_stacked(parents[0], weights, range(len(stacking.parts_of(parents[0])))), {}
+    hint = ": merge what they are made of, then stack" if kind == "stacked" else ""
+    raise AdapterMismatchError(f"adapters of the kind {kind!r} cannot be merged{hint}")
+
+
+def strength(adapter: AdapterFolder, weight: float, *, part: int | None = None) -> AdapterFolder:
+    """Return an adapter made weaker or stronger, exactly; its head stays as it is.
+
+    Args:
+        adapter: The adapter.
+        weight: What it adds is multiplied by this: 1 is as it was trained, 0 the backbone with its head.
+        part: Of a stack, the one part that is meant, from 0; -1 for the last. All of them where not given.
+
+    Raises:
+        AdapterMismatchError: If the kind is none of the package's own.
+        OptionError: If the weight is no number, or there is no such part.
+    """
+    found = merge([adapter], [weight])
+    if part is None:
+        return found
+    count = len(stacking.parts_of(adapter))
+    stacking.part(adapter, part)  # refuses what has no such part
+    options, tensors = _stacked(adapter, [weight], [part % count])
+    heads_only = {name: one for name, one in found.tensors.items() if name.startswith(HEAD)}
+    told = {**found.passport.merge, "part": part % count}
+    return replace(
+        found,
+        passport=replace(found.passport, kind_options=options, merge=told),
+        tensors={**tensors, **heads_only},
+    )
+
+
+def _stacked(
+    adapter: AdapterFolder, weights: Sequence[float], scaled: Collection[int]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return options and tensors of a stack with what some of its parts add multiplied."""
+    parts: list[dict[str, Any]] = []
+    tensors: dict[str, Tensor] = {}
+    for number, one in enumerate(stacking.parts_of(adapter)):
+        options, own = dict(one["options"]), dict(stacking.tensors_of(adapter, number))
+        if number in scaled:
+            alone = stacking.part(adapter, number)
+            options, own, _ = _composed([alone], weights, "concatenate")
+        parts.append({"kind": one["kind"], "options": options})
+        tensors |= stacked.named(own, number)
+    return stacking.options_of(parts), tensors
 
 
 def _checked(parents: Sequence[AdapterFolder], weights: Sequence[float] | None, method: str) -> list[float]:
@@ -111,10 +186,11 @@ def _checked(parents: Sequence[AdapterFolder], weights: Sequence[float] | None, 
     if len(set(versions)) < len(versions):
         raise OptionError(f"{versions}: an adapter comes twice; add its weights up")
     kinds = {one.passport.kind for one in parents}
-    if len(kinds) == 1 and method in ("reduce", "ties") and kinds != {"lora"}:
+    fitting = {"lora"} if method == "ties" else {"lora", *narrow.KINDS}
+    if len(kinds) == 1 and method in ("reduce", "ties") and not kinds <= fitting:
         raise OptionError(
-            f"method={method!r}: it is for the kind lora, and these are {kinds.pop()}; give concatenate or "
-            "average"
+            f"method={method!r}: it is for the kind {' or '.join(sorted(fitting))}, and these are "
+            f"{kinds.pop()}; give concatenate or average"
         )
     return found
 
@@ -141,6 +217,48 @@ def _narrow(
     places = (narrow.concatenated if method == "concatenate" else narrow.averaged)(parts)
     every = [name.removesuffix("norm.weight") for name in parents[0].tensors if name.endswith(".norm.weight")]
     return narrow.write(kind, options, places, _layers(parents), every if kind == "attention" else ())
+
+
+def _reduced(
+    parents: Sequence[AdapterFolder],
+    weights: Sequence[float],
+    rank: int | None,
+    calibration: Calibration | None,
+) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
+    """Add adapters with a narrow middle up, and keep some of the channels; the third tells what was lost."""
+    kind = parents[0].passport.kind
+    options, tensors = _narrow(parents, weights, "concatenate")
+    places = narrow.read(kind, options, tensors)
+    wanted = rank if rank is not None else max(_widths(parents[0]))
+    if wanted < 1:
+        raise OptionError(f"rank={rank}: give at least 1")
+    found = None
+    details: dict[str, Any] = {"rank": wanted, "chosen_by": "numbers"}
+    if calibration is None:
+        found = reducing.reduced(places, wanted)
+    else:
+        first = parents[0]
+        heads_only = {name: one for name, one in first.tensors.items() if name.startswith(HEAD)}
+        passport = replace(first.passport, kind_options=options)
+        whole = AdapterFolder(passport, first.vocab, {**tensors, **heads_only})
+        fitted, held_out = calibration.moments(whole)
+        found = reducing.reduced(places, wanted, fitted)
+        details |= {
+            "chosen_by": "speech",
+            "speech": dict(calibration.told),
+            "error": found.error,
+            "error_by_place": dict(found.by_place),
+            "error_elsewhere": reducing.told(places, found.places, held_out),
+        }
+    every = [name.removesuffix("norm.weight") for name in tensors if name.endswith(".norm.weight")]
+    made = narrow.write(kind, options, found.places, options["layers"], every if kind == "attention" else ())
+    return *made, details
+
+
+def _widths(adapter: AdapterFolder) -> list[int]:
+    """Return the channels inside of every place."""
+    written = adapter.passport
+    return [one.width for one in narrow.read(written.kind, written.kind_options, adapter.tensors).values()]
 
 
 def _sublayers(adapter: AdapterFolder) -> list[str]:

@@ -115,13 +115,14 @@ class Edition:
         )
 
 
-def read(folder: Path, target_lang: str, backbone: Backbone) -> Edition:
+def read(folder: Path, target_lang: str, backbone: Backbone, *, allow_sibling: bool = False) -> Edition:
     """Read an adapter folder, check everything about it, and return it in main memory in float32.
 
     Args:
         folder: The folder.
         target_lang: The language that is expected there.
         backbone: The backbone that it is to stand beside.
+        allow_sibling: Go on where that is a sibling of its own.
 
     Raises:
         AdapterError: If it is not whole, or its kind cannot stand beside others.
@@ -135,7 +136,7 @@ def read(folder: Path, target_lang: str, backbone: Backbone) -> Edition:
             f"{folder}: it holds an adapter for {written.target_lang!r} where one for {target_lang!r} is "
             "expected; move it to its own language's folder"
         )
-    kind = adapter.check(backbone)
+    kind = adapter.check(backbone, allow_sibling=allow_sibling)
     if not hasattr(kind, "stack"):
         raise AdapterError(
             f"{folder}: adapters of the kind {written.kind!r} cannot stand beside others in one batch; use "
@@ -158,7 +159,7 @@ def read(folder: Path, target_lang: str, backbone: Backbone) -> Edition:
     more = -len(bias) % HEAD_MULTIPLE
     return Edition(
         replace(adapter, tensors={}),
-        adapter.version,
+        adapter.version_on(backbone),
         kind,
         weights,
         pad(weight.T, (0, more)).contiguous(),
