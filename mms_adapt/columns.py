@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mms_adapt.errors import SplitError
 
-_AT_A_TIME = 8192  # rows that are stored together
+_AT_A_TIME = 2048  # rows that are stored together
 _SETTINGS = ("journal_mode = OFF", "synchronous = OFF", "temp_store = FILE", "cache_size = -2000")
 _TABLES = (
     "CREATE TABLE given (number INTEGER PRIMARY KEY, text BLOB, row BLOB)",
