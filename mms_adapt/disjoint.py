@@ -8,7 +8,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -167,8 +167,8 @@ def draw_order(seed: int, kind: str, names: Callable[[], Iterable[str]], count: 
     starts = (int.from_bytes(draw(seed, kind, name)[:_DRAW_BYTES]) for name in names())
     keys = np.fromiter(starts, np.uint64, count)
     order = np.argsort(keys, kind="stable")
-    keys = keys[order]
-    if (keys[1:] == keys[:-1]).any():  # hardly ever: then all that was drawn decides
+    rows = (keys[order[part.start : part.stop + 1]] for part in spans(count))
+    if any((row[1:] == row[:-1]).any() for row in rows):  # hardly ever: then all that was drawn decides
         draws = np.fromiter((draw(seed, kind, name) for name in names()), "S32", count)
         order = np.argsort(draws, kind="stable")
     return order.astype(np.int32)
@@ -311,9 +311,14 @@ def _owners(content: Numbers, units: Numbers, count: int) -> tuple[Numbers, Mask
 
 def _sums(owner: Numbers, seconds: Seconds, count: int) -> list[list[float]]:
     """Return of each owner what adds up to exactly what is its own, as few numbers."""
-    order = np.argsort(owner, kind="stable")
-    starts = np.searchsorted(owner, np.arange(count + 1), sorter=order)
-    return [_exactly(seconds[order[start:end]]) for start, end in pairwise(starts)]
+    found: list[list[float]] = [[] for _ in range(count)]
+    for part in spans(len(owner)):
+        order = np.argsort(owner[part], kind="stable")
+        units, starts = np.unique(owner[part][order], return_index=True)
+        for unit, own in zip(units, np.split(seconds[part][order], starts[1:]), strict=True):
+            if unit >= 0:
+                found[unit] = _exactly(np.concatenate([found[unit], own]))
+    return found
 
 
 def _exactly(values: Seconds) -> list[float]:
