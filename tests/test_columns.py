@@ -2,7 +2,7 @@
 
 import random
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -103,13 +103,23 @@ def test_arrays_in_pieces_are_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.undo()
 
 
-def test_a_line_more_takes_few_bytes(tmp_path: Path) -> None:
-    peaks = {}
-    for count in (300, 6_000, 16_000):  # the first pays for what is imported
-        manifest.write(tmp_path / "m.jsonl", utterances(count))
-        tracemalloc.start()
-        splits.plan(manifest.read(tmp_path / "m.jsonl"))
-        peaks[count] = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-    grown = (peaks[16_000] - peaks[6_000]) / 10_000
-    assert grown < 160, f"{grown:.0f} bytes a line; an id alone takes a hundred"
+def peak(work: Callable[[], object]) -> int:
+    """The most memory in bytes that Python and numpy held at once."""
+    tracemalloc.start()
+    work()
+    found = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return found
+
+
+def test_an_utterance_more_takes_few_bytes() -> None:
+    splits.plan(utterances(300))  # pays for what is imported
+    less, more = (peak(lambda: splits.plan(utterances(count))) for count in (6_000, 16_000))  # noqa: B023
+    grown = (more - less) / 10_000
+    assert grown < 160, f"{grown:.0f} bytes an utterance; an id alone takes a hundred"
+
+
+def test_an_id_that_was_seen_takes_few_bytes() -> None:
+    seen = Seen()
+    taken = peak(lambda: [None for number in range(30_000) if seen.add(f"u{number}")]) / 30_000
+    assert taken < 24, f"{taken:.0f} bytes an id"
