@@ -4,10 +4,13 @@ In: names and bytes. Out: files on the disk, not only in its cache. It does not 
 """
 
 import os
+import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+_being_filled: set[Path] = set()
 
 
 def write(path: Path, content: bytes | str) -> None:
@@ -59,6 +62,66 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     _sync(folder.parent)
+
+
+@contextmanager
+def unfinished_folder(folder: Path, names: Collection[str], record: str) -> Iterator[Path]:
+    """Give an empty folder beside another to fill and rename; it is gone when the block ends.
+
+    What killed processes left there is removed first, as `clear_leftovers` tells.
+    """
+    clear_leftovers(folder, names, record)
+    place = folder.with_name(f".{folder.name}.{os.getpid()}").absolute()
+    place.mkdir(parents=True)
+    _being_filled.add(place)
+    try:
+        yield place
+    finally:
+        _being_filled.discard(place)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def clear_leftovers(folder: Path, names: Collection[str], record: str) -> None:
+    """Remove what killed processes of this machine left beside a folder that they were writing.
+
+    Unfinished folders (".NAME.PID") go where nothing stands in them but files of these names. What such a
+    folder was replacing (".NAME.PID.replaced") goes where it holds the record and the folder itself is there.
+    Whatever belongs to a process that lives stays, and so does all that cannot be removed.
+
+    Args:
+        folder: The folder that is about to be written.
+        names: The files that are written into it.
+        record: The file by which the folder is known.
+    """
+    pattern = re.compile(rf"\.{re.escape(folder.name)}\.([1-9][0-9]{{0,9}})(\.replaced)?")
+    for place in sorted(folder.parent.glob(".*")) if os.name == "posix" else ():
+        match = pattern.fullmatch(place.name)
+        if match is None or place.is_symlink() or not place.is_dir() or _is_used(place, int(match[1])):
+            continue
+        if match[2]:
+            ours = folder.is_dir() and (place / record).is_file()
+        else:
+            ours = all(path.name in names or _unfinished(path, names, match[1]) for path in place.iterdir())
+        if ours:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _unfinished(path: Path, names: Collection[str], process: str) -> bool:
+    """Tell whether a file is one of these names that a process was writing."""
+    return path.name.startswith(".") and path.name[1:].removesuffix(f".{process}") in names
+
+
+def _is_used(place: Path, process: int) -> bool:
+    """Tell whether a process may still write into a folder that is called after it."""
+    if process == os.getpid():  # in containers, the one that was killed had the same number
+        return place.absolute() in _being_filled
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass
+    return True
 
 
 def _sync(folder: Path) -> None:

@@ -1,8 +1,8 @@
 """The `Utterance`, and files of them: one JSON object a line.
 
 In: a manifest's path. Out: utterances one by one, each checked; and the way back. Whatever is wrong with a
-line is a `ManifestError` that names file and line. Only the ids are kept in memory, to find those that come
-twice. It does not know whether recordings exist, what transcripts mean or how the file came to be.
+line is a `ManifestError` that names file and line. Only hashes of the ids are kept in memory, to find those
+that come twice. It does not know whether recordings exist, what transcripts mean or how the file came to be.
 """
 
 import json
@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mms_adapt.errors import ManifestError
+from mms_adapt.seen import Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +111,17 @@ def read(path: str | PathLike[str]) -> Iterator[Utterance]:
     Raises:
         ManifestError: If the file is missing, or a line is not an utterance; it names the line.
     """
-    seen: set[str] = set()
+    seen = Seen()
     for number, line in _lines(Path(path)):
         try:
             utterance = _utterance(_object(line))
         except ValueError as error:
             raise ManifestError(f"{path}:{number}: {error}") from error
-        if utterance.id in seen:
-            before = ((place, _utterance(_object(one))) for place, one in _lines(Path(path)))
-            first = next(place for place, one in before if one.id == utterance.id)
+        if seen.add(utterance.id) and (first := _line_of(Path(path), utterance.id)) < number:
             raise ManifestError(
                 f"{path}:{number}: the id {shown(utterance.id)} stands in line {first} already; "
                 "give every utterance its own"
             )
-        seen.add(utterance.id)
         yield utterance
 
 
@@ -212,6 +210,11 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                     yield number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
     except OSError as error:
         raise ManifestError(f"{path}: this manifest cannot be read: {error.strerror}") from error
+
+
+def _line_of(path: Path, name: str) -> int:
+    """Return the number of the first line whose utterance has this id; there is one."""
+    return next(number for number, line in _lines(path) if _utterance(_object(line)).id == name)
 
 
 def _write(path: Path, records: Iterable[dict[str, Any]]) -> None:

@@ -35,7 +35,6 @@ from mms_adapt.quality import Findings, QualityOptions, inspect
 from mms_adapt.splits import SplitOptions, Splits
 
 Progress = Callable[..., None]
-_FINDINGS = "findings.json"
 
 
 def prepare(
@@ -174,7 +173,7 @@ class _Recipe:
             "options": self._options(),
         }
         prepared.write(folder, record, used, [*refused, *findings.quarantined, *parts.left_out], rules)
-        (folder / _FINDINGS).write_text(to_json(worth_a_look), encoding="utf-8")
+        (folder / prepared.FINDINGS).write_text(to_json(worth_a_look), encoding="utf-8")
 
     def _options(self) -> dict[str, Any]:
         return {

@@ -16,7 +16,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from mms_adapt import language, ledger, manifest, marks, text, vocab
+from mms_adapt import files, language, ledger, manifest, marks, text, vocab
 from mms_adapt.disjoint import draw
 from mms_adapt.errors import CorpusError, MmsAdaptError, OptionError, PreparedError, SplitError
 from mms_adapt.ledger import Ledger, pseudonym, shares
@@ -27,6 +27,8 @@ from mms_adapt.vocab import Vocab
 
 FORMAT = 1
 RECORD, QUARANTINE, VOCAB, LEDGER = "prepared.json", "quarantine.jsonl", "vocab.json", "ledger.json"
+FINDINGS = "findings.json"
+_WRITTEN = {RECORD, QUARANTINE, VOCAB, LEDGER, FINDINGS, *(f"{name}.jsonl" for name in PARTS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,21 +322,18 @@ def new_folder(out: Path, source: Path, *, overwrite: bool) -> Iterator[Path]:
             raise PreparedError(f"{out} exists and is not prepared data; write to another folder")
         if not overwrite and any(out.iterdir()):
             raise PreparedError(f"{out} exists; replace it with overwrite (--overwrite), or write to another")
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        if out.exists():
-            replaced = out.with_name(f".{out.name}.{os.getpid()}.replaced")
-            out.rename(replaced)
-            unfinished.rename(out)
-            shutil.rmtree(replaced)
-        else:
-            unfinished.rename(out)
+        with files.unfinished_folder(out, _WRITTEN, RECORD) as unfinished:
+            yield unfinished
+            if out.exists():
+                replaced = out.with_name(f".{out.name}.{os.getpid()}.replaced")
+                out.rename(replaced)
+                unfinished.rename(out)
+                shutil.rmtree(replaced)
+            else:
+                unfinished.rename(out)
     except OSError as error:
         raise PreparedError(f"{out} cannot be written: {error.strerror}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _root(folder: Path, record: Mapping[str, Any]) -> Path:

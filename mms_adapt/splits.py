@@ -20,32 +20,21 @@ Draws are hashes of the seed with names and ids. The result does not depend on t
 
 import hashlib
 import json
-import math
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mms_adapt import disjoint, marks, ties
-from mms_adapt.disjoint import Bounds
+from mms_adapt import draft
+from mms_adapt.draft import NO_PART, PLACES, Draft
 from mms_adapt.errors import OptionError, SplitError
 from mms_adapt.manifest import Quarantined, Utterance
-from mms_adapt.ties import Numbers, Ties
+from mms_adapt.ties import Ties
 
-Places = NDArray[np.intp]
-PARTS = ("train", "dev", "test")
+PARTS = draft.PARTS
 MODES = ("auto", "speaker", "sentence", "source")
-_SOURCE_PARTS = {"train": r"(train|trn)", "dev": r"(dev|val|tune)", "test": r"(test|tst|eval)"}
-_SMALLEST_S = 300.0  # a part by speakers may fall short of its share, to half of it or to this
-_MOST_SHARE, _MOST_LOST = 2.0, 0.15
-_NEAR = 0.98  # of a share: then no more sentences are drawn, or short ones would fill the rest
-
-_NO_PART = "no_source_split"
-_PLACES = (*PARTS, *(f"{kind}_in_{part}" for kind in ("sentence", "sound") for part in PARTS), _NO_PART)
 WHAT_TO_DO = {
     "sentence": "nothing: the same sentence would else be learnt and tested",
     "sound": "nothing: the same sound would else be learnt and tested",
@@ -123,7 +112,7 @@ class Plan:
     places: NDArray[np.uint8]
     mode: str
     marks: tuple[str, ...]
-    names: tuple[str, ...] = _PLACES
+    names: tuple[str, ...] = PLACES
 
     def __iter__(self) -> Iterator[str]:
         return (self.names[place] for place in self.places)
@@ -147,7 +136,7 @@ def assign(utterances: Iterable[Utterance], options: SplitOptions | None = None)
         if place in parts:
             parts[place].append(one)
         else:
-            detail = f"source_split is {one.source_split!r}" if place == _NO_PART else repr(one.reference)
+            detail = f"source_split is {one.source_split!r}" if place == NO_PART else repr(one.reference)
             left_out.append(Quarantined(one, place, detail, WHAT_TO_DO[place.split("_in_")[0]]))
     held = {name: tuple(part) for name, part in parts.items()}
     return Splits(**held, left_out=tuple(left_out), mode=found.mode, marks=found.marks)
@@ -164,22 +153,25 @@ def plan(utterances: Iterable[Utterance], options: SplitOptions | None = None) -
         SplitError: If there are too few sentences or speakers, or the corpus's own division lacks a part.
     """
     options = options or SplitOptions()
-    draft = _Draft(ties.gather(utterances), options)
-    mode = options.mode
-    if mode == "source":
-        draft.by_source()
-    elif mode != "sentence" and draft.by_speaker(forced=mode == "speaker"):
-        mode = "speaker"
-    else:
-        mode = "sentence"
-        draft.by_sentence("test", options.test_share)
-    if not len(draft.part("dev")):
-        draft.by_sentence("dev", options.dev_share)
-    if missing := [name for name in PARTS if not len(draft.part(name))]:
-        raise SplitError(draft.too_few(missing))
-    places = np.empty_like(draft.places)
-    places[draft.ties.order] = draft.places
-    return Plan(places, mode, draft.marks(leaked=mode == "source"))
+    with Ties(utterances) as found:
+        made = Draft(found, options.seed)
+        mode = options.mode
+        if mode == "source":
+            made.by_source()
+        elif mode != "sentence" and made.by_speaker(
+            options.test_share, options.dev_share, forced=mode == "speaker"
+        ):
+            mode = "speaker"
+        else:
+            mode = "sentence"
+            made.by_sentence("test", options.test_share)
+        if not made.part("dev").any():
+            made.by_sentence("dev", options.dev_share)
+        if missing := [name for name in PARTS if not made.part(name).any()]:
+            raise SplitError(made.too_few(missing))
+        places = np.empty_like(made.places)
+        places[found.column("order")] = made.places
+        return Plan(places, mode, made.marks(leaked=mode == "source"))
 
 
 def part_sha256(utterances: Iterable[Utterance]) -> str:
@@ -189,158 +181,3 @@ def part_sha256(utterances: Iterable[Utterance]) -> str:
         for one in utterances
     )
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
-
-
-class _Draft:
-    """A split in the making: everything is train at first. Arrays of places are `(places,)`."""
-
-    def __init__(self, given: Ties, options: SplitOptions) -> None:
-        self.ties, self.options = given, options
-        self.total_s = math.fsum(given.seconds)
-        self.places = np.zeros(len(given.ids), np.uint8)  # indices into _PLACES
-        self.content = (given.sentence, given.sound)  # what must not stand in two parts
-        self.bound = (*self.content, given.session)  # what stays together in a division by sentence
-
-    def part(self, name: str) -> Places:
-        """Return what stands in a part so far."""
-        return np.flatnonzero(self.places == PARTS.index(name))
-
-    def too_few(self, missing: Sequence[str]) -> str:
-        """Say why parts are empty."""
-        groups = disjoint.connected(*self.bound).max(initial=-1) + 1
-        bound = "; sessions stay whole, so those of different days need different names"
-        return (
-            f"{len(self.places)} utterances of {groups} sentences or sessions are too few to divide: nothing "
-            f"is left for {' and '.join(missing)}{bound if (self.ties.session >= 0).any() else ''}"
-        )
-
-    def leave_out(self, lost: Places, name: str, held: Places) -> None:
-        """Take places out, since those that are held, in a part of this name, have their content."""
-        said, heard = (np.isin(kind[lost], kind[held]) & (kind[lost] >= 0) for kind in self.content)
-        kinds = [_PLACES.index(f"{kind}_in_{name}") for kind in ("sound", "sentence")]
-        self.places[lost] = np.where(heard & ~said, *kinds)
-
-    def by_sentence(self, name: str, share: float) -> None:
-        """Draw from train what shares sentence, sound or session until a share of all speech is reached."""
-        target_s = share * self.total_s
-        chosen = self._drawn(self.bound, target_s)
-        if name == "dev" and not 0 < math.fsum(self.ties.seconds[chosen]) <= _MOST_SHARE * target_s:
-            # few long sessions: better a dev of the same sittings than hardly anything to learn from
-            chosen = self._drawn(self.content, target_s)
-        self.places[chosen] = PARTS.index(name)
-
-    def _drawn(self, kinds: Sequence[Numbers], target_s: float) -> Places:
-        """Draw groups of train's places that share labels; never all of them."""
-        pool = self.part("train")
-        groups = disjoint.connected(*(kind[pool] for kind in kinds))
-        firsts = np.unique(groups, return_index=True)[1]
-        sizes_s = np.bincount(groups, self.ties.seconds[pool])
-        if len(sizes_s) < 2:
-            return pool[:0]
-        seed, ids = self.options.seed, self.ties.ids
-        draws = (disjoint.draw(seed, "sentence", ids[place]) for place in pool[firsts])
-        order = np.argsort(np.fromiter(draws, "S32", len(firsts)), kind="stable")
-        found_s = 0.0
-        chosen = []
-        for group in order:
-            if abs(found_s + sizes_s[group] - target_s) < abs(found_s - target_s):
-                chosen.append(group)
-                found_s += sizes_s[group]
-            if found_s > _NEAR * target_s:
-                break
-        if not chosen or len(chosen) == len(sizes_s):
-            chosen = [order[np.argmin(sizes_s[order])]]
-        return pool[np.isin(groups, chosen)]
-
-    def by_speaker(self, *, forced: bool) -> bool:
-        """Give test, and dev if possible, speakers of their own; False where they do not allow it.
-
-        Raises:
-            SplitError: If it is forced and they do not allow it.
-        """
-        tries = [self._bounds(self.options.test_share, _MOST_LOST)]
-        if forced:
-            tries += [
-                replace(tries[0], ceiling_s=0.6 * self.total_s, lost_s=self.total_s, floor_s=floor_s)
-                for floor_s in (tries[0].floor_s, 0.0)
-            ]
-        if not any(self._speakers("test", bounds, leave=1) for bounds in tries):
-            if not forced:
-                return False
-            names, heard_s = [*self.ties.speakers, "unknown"], Counter[str]()  # the last is that of -1
-            for number, long_s in zip(self.ties.speaker, self.ties.seconds, strict=True):
-                heard_s[names[number]] += long_s
-            shown = ", ".join(f"{name} {long_s / 60:.1f} min" for name, long_s in heard_s.most_common(8))
-            raise SplitError(f"the speakers cannot be kept apart ({shown}): divide by sentence instead")
-        self._speakers("dev", self._bounds(self.options.dev_share, _MOST_LOST / 2), leave=2)
-        return True
-
-    def _bounds(self, share: float, most_lost: float) -> Bounds:
-        target_s = share * self.total_s
-        floor_s = min(target_s / 2, _SMALLEST_S)
-        return Bounds(target_s, floor_s, _MOST_SHARE * target_s, most_lost * self.total_s)
-
-    def _speakers(self, name: str, bounds: Bounds, *, leave: int) -> bool:
-        """Give a part speakers of its own, leaving so many to train at least; False where that cannot be."""
-        pool = self.part("train")
-        speaker, session = self.ties.speaker[pool], self.ties.session[pool]
-        voices = disjoint.connected(speaker, session)
-        # where nobody says who speaks, it may be anybody: that stays in train
-        known = np.unique(voices[speaker >= 0])
-        numbers = np.full(voices.max(initial=-1) + 1, -1)
-        numbers[known] = np.arange(len(known))
-        firsts = np.unique(voices, return_index=True)[1][known]
-        names = [f"{name} {self._named(place)} {self.ties.ids[place]}" for place in pool[firsts]]
-        content = disjoint.connected(*(kind[pool] for kind in self.content))
-        speakers = disjoint.Speakers(numbers[voices], content, self.ties.seconds[pool], names)
-        found = speakers.best(bounds, self.options.seed, leave=leave)
-        if found is None:
-            return False
-        rest = ~(found.inside | found.lost_inside | found.lost_outside)
-        self.leave_out(pool[found.lost_outside], name, pool[found.inside])
-        self.leave_out(pool[found.lost_inside], "train", pool[rest])
-        self.places[pool[found.inside]] = PARTS.index(name)
-        return True
-
-    def _named(self, place: int) -> str | None:
-        number = self.ties.speaker[place]
-        return None if number < 0 else self.ties.speakers[number]
-
-    def by_source(self) -> None:
-        """Take the corpus's own parts; what two of them share is left out of the one that is learnt from.
-
-        Raises:
-            SplitError: If there is no train or no test.
-        """
-        names = [*self.ties.source_splits, None]  # the last is that of -1
-        meant = np.array([_PLACES.index(_source_part(name) or _NO_PART) for name in names], np.uint8)
-        self.places = meant[self.ties.source_split]
-        if not len(self.part("test")) or not len(self.part("train")):
-            found = Counter(names[number] or "none" for number in self.ties.source_split)
-            shown = ", ".join(f"{name} ({count})" for name, count in found.most_common(8))
-            raise SplitError(f"the corpus's own division lacks train or test; source_split is: {shown}")
-        for name, lesser in (("test", ("train", "dev")), ("dev", ("train",))):
-            held = self.part(name)
-            for rows in map(self.part, lesser):
-                shared = [np.isin(kind[rows], kind[held]) & (kind[rows] >= 0) for kind in self.content]
-                self.leave_out(rows[np.logical_or(*shared)], name, held)
-
-    def marks(self, *, leaked: bool) -> tuple[str, ...]:
-        """Return what to keep in mind."""
-        lost = (self.places >= len(PARTS)) & (self.places != _PLACES.index(_NO_PART))
-        voices, sessions = (
-            {
-                name: {None if one < 0 else one for one in np.unique(column[self.part(name)]).tolist()}
-                for name in PARTS
-            }
-            for column in (self.ties.speaker, self.ties.session)
-        )
-        return marks.of(voices, sessions, leaked=leaked and bool(lost.any()))
-
-
-def _source_part(source_split: str | None) -> str | None:
-    """Return the part that a corpus's own name for it means, such as "train-clean-5" or "validation"."""
-    for name, pattern in _SOURCE_PARTS.items():
-        if re.match(pattern, (source_split or "").strip().lower()):
-            return name
-    return None

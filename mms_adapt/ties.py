@@ -1,7 +1,7 @@
 """What utterances have in common, as numbers by place, so that a million of them take little memory.
 
-In: utterances one by one. Out: `Ties`, columns of numbers in the order of the ids. It does not know what is
-made of them; `mms_adapt.splits` divides by them.
+In: utterances one by one. Out: `Ties`, columns of numbers in the order of the ids, one at a time. It does not
+know what is made of them; `mms_adapt.draft` divides by them.
 
 Of sentences and sounds, 64-bit hashes are compared. That two different ones among a million are taken for
 the same has a chance of one in thirty million, and would keep them together, no more.
@@ -9,80 +9,93 @@ the same has a chance of one in thirty million, and would keep them together, no
 
 import hashlib
 import unicodedata
-from array import array
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mms_adapt.columns import Columns
+from mms_adapt.disjoint import spans
 from mms_adapt.manifest import Utterance
 
 Numbers = NDArray[np.int32]
+_KINDS = {"order": "i", "seconds": "d", "speaker": "i", "session": "i", "source_split": "i"}
+_HASHES = {"sentence": "Q", "sound": "Q"}
 
 
-@dataclass(frozen=True, slots=True)
 class Ties:
-    """Columns by place, each `(places,)`. Equal numbers are equal values; below 0, there is none.
+    """Columns by place, each `(places,)`; places are in the alphabetical order of the ids.
+
+    In "seconds" stands how long each utterance is, in "order" where it stood among those given. In the other
+    columns, equal numbers are equal values; below 0, there is none:
+
+    - "speaker": Who speaks.
+    - "session": Which sitting.
+    - "source_split": The corpus's own part.
+    - "sentence": What is said, but for case and punctuation.
+    - "sound": The hash of the sound.
+
+    Close it, or use it as a context: what it holds is in a temporary file.
 
     Attributes:
-        ids: The utterances' ids, in alphabetical order.
-        order: Where each stood among those given.
-        seconds: How long each is.
-        speaker: Who speaks.
-        session: Which sitting.
-        source_split: The corpus's own part.
-        sentence: What is said, but for case and punctuation.
-        sound: The hash of the sound.
         speakers: Names of the speakers, by number.
         source_splits: Names of the corpus's own parts, by number.
+
+    Raises:
+        SplitError: If there is no room for the temporary file.
     """
 
-    ids: Sequence[str]
-    order: NDArray[np.intp]
-    seconds: NDArray[np.float64]
-    speaker: Numbers
-    session: Numbers
-    source_split: Numbers
-    sentence: Numbers
-    sound: Numbers
-    speakers: Sequence[str]
-    source_splits: Sequence[str]
+    def __init__(self, utterances: Iterable[Utterance]) -> None:
+        """Take down what utterances have in common; they themselves are not kept.
+
+        Args:
+            utterances: With references and known ends.
+        """
+        names: tuple[dict[str, int], ...] = ({}, {}, {})
+        self._columns = Columns(_KINDS | _HASHES, _rows(utterances, names))
+        self.speakers, _, self.source_splits = map(list, names)
+        for kind in _HASHES:
+            self._columns[kind] = _numbered(self._columns[kind])
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column, a new array each time."""
+        return self._columns[name]
+
+    def ids(self) -> Iterator[str]:
+        """Return the utterances' ids one by one."""
+        return self._columns.texts()
+
+    def close(self) -> None:
+        """Give the temporary file back."""
+        self._columns.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
-def gather(utterances: Iterable[Utterance]) -> Ties:
-    """Take down what utterances have in common; they themselves are not kept.
-
-    Args:
-        utterances: With references and known ends.
-    """
-    ids: list[str] = []
-    seconds, hashes = array("d"), (array("Q"), array("Q"))
-    columns = (array("i"), array("i"), array("i"))
-    names: tuple[dict[str, int], ...] = ({}, {}, {})
-    for one in utterances:
-        ids.append(one.id)
-        seconds.append(one.duration_s)
+def _rows(
+    utterances: Iterable[Utterance], names: tuple[dict[str, int], ...]
+) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """Return the id of each utterance and its row; names of speakers and the like get numbers."""
+    for number, one in enumerate(utterances):
         values = (one.speaker, one.session, one.source_split)
-        for value, column, known in zip(values, columns, names, strict=True):
-            column.append(-1 if value is None else known.setdefault(value, len(known)))
-        hashes[0].append(_hash(sentence_key(one.reference or "")))
-        hashes[1].append(_hash(one.audio_sha256) if one.audio_sha256 else 0)
-    order = np.argsort(np.array(ids, dtype=object), kind="stable")
-    speaker, session, source_split = (np.frombuffer(one, np.int32)[order] for one in columns)
-    sentence, sound = (_numbered(np.frombuffer(one, np.uint64)[order]) for one in hashes)
-    return Ties(
-        ids=[ids[place] for place in order],
-        order=order,
-        seconds=np.frombuffer(seconds, np.float64)[order],
-        speaker=speaker,
-        session=session,
-        source_split=source_split,
-        sentence=sentence,
-        sound=sound,
-        speakers=list(names[0]),
-        source_splits=list(names[2]),
-    )
+        labels = (
+            -1 if value is None else known.setdefault(value, len(known))
+            for value, known in zip(values, names, strict=True)
+        )
+        said = _hash(sentence_key(one.reference or ""))
+        heard = _hash(one.audio_sha256) if one.audio_sha256 else 0
+        yield one.id, (number, one.duration_s, *labels, said, heard)
 
 
 def sentence_key(reference: str) -> str:
@@ -100,5 +113,12 @@ def _hash(text: str) -> int:
 
 def _numbered(hashes: NDArray[np.uint64]) -> Numbers:
     """Return small numbers instead of hashes; -1 for 0."""
-    numbers = np.unique(hashes, return_inverse=True)[1]
-    return np.where(hashes == 0, -1, numbers).astype(np.int32)
+    known = np.sort(hashes)
+    fresh = np.ones(len(known), dtype=bool)
+    fresh[1:] = known[1:] != known[:-1]
+    known = known[fresh]
+    numbers = np.empty(len(hashes), np.int32)
+    for part in spans(len(hashes)):
+        numbers[part] = np.searchsorted(known, hashes[part])
+    numbers[hashes == 0] = -1
+    return numbers

@@ -31,7 +31,7 @@ STOREYS = [
         "tiers",
         "tensorboard",
     }
-    | {"orthography", "uncertainty", "edits", "disjoint", "licences"},
+    | {"orthography", "uncertainty", "edits", "disjoint", "licences", "seen", "columns"},
     {
         "manifest",
         "vocab",
@@ -45,6 +45,7 @@ STOREYS = [
     }
     | {"eaf_tier", "ngram", "novelty"},
     {"ledger", "align", "ties", "marks", "breakdown", "pauses"},
+    {"draft"},
     {"corpora", "quality", "findings", "splits", "scoring", "decoders", "slider"},
     {"prepared", "reports", "metrics", "writers", "longform"},
     {"prepare", "inspection", "compare", "transcribe_options"},
@@ -83,7 +84,8 @@ WITHOUT_TORCH = {
     *("eaf eaf_tier praat media tiers measure findings inspection".split()),
     *("errors licences language text plugins containers av_audio audio".split()),
     *("manifest orthography vocab corpora archives".split()),
-    *("quality splits ties marks uncertainty edits disjoint windows recordings __init__ __main__".split()),
+    *("quality splits draft seen columns ties marks uncertainty edits disjoint windows recordings".split()),
+    *("__init__ __main__".split()),
     *("stretches longform transcribe_options slider".split()),
     *("scoring breakdown compare writers reports ledger prepare prepared withdrawal".split()),
     *("journal ngram align decoders registry terminal terminal_findings terminal_selection".split()),

@@ -32,6 +32,7 @@ from types import ModuleType
 from mms_adapt import archives, manifest, plugins
 from mms_adapt.errors import CorpusError, OptionError
 from mms_adapt.manifest import Utterance
+from mms_adapt.seen import Seen
 
 _MOST_KINDS = 50  # of rows passed over for one reason that are told apart
 
@@ -247,11 +248,11 @@ def gather(
     """
     reading = module.read(root, target_lang=target_lang, **(options or {}))
     rows: list[Utterance] = []
-    seen: set[str] = set()
+    seen = Seen()
     for one in reading:
-        if wrong := manifest.complaint(one) or ("the id comes twice" if one.id in seen else ""):
+        again = seen.add(one.id) and any(one.id == row.id for row in rows)
+        if wrong := manifest.complaint(one) or ("the id comes twice" if again else ""):
             raise CorpusError(f"{root}: utterance {manifest.shown(one.id)}: {wrong}")
-        seen.add(one.id)
         rows.append(manifest.trimmed(one))
         if progress and len(rows) % 500 == 0:
             progress("read", len(rows))
