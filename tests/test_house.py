@@ -59,7 +59,7 @@ STOREYS = [
         *("room parallel stack kind_options".split()),
     },
     {"checkpoint", "resume"},
-    {"registry", "start", "devset", "pace", "serving", "peft_format", "stock_export"},
+    {"registry", "start", "devset", "pace", "serving", "peft_format", "stock_export", "noted"},
     {"trial"},
     {"relatives", "composition"},
     {"task", "withdrawal"},
@@ -86,7 +86,7 @@ WITHOUT_TORCH = {
     *("quality splits ties marks uncertainty edits disjoint windows recordings __init__ __main__".split()),
     *("stretches longform transcribe_options".split()),
     *("scoring breakdown compare writers reports ledger prepare prepared withdrawal".split()),
-    *("journal ngram align decoders registry terminal terminal_findings terminal_selection".split()),
+    *("journal ngram align decoders registry noted terminal terminal_findings terminal_selection".split()),
     *("novelty pauses correction cli_selection".split()),
     *("cli cli_options cli_data cli_language_model cli_scores cli_train".split()),
 }

@@ -4,7 +4,8 @@
 - `narrow`: adapters with a narrow middle (attention, bottleneck), added up exactly or averaged;
 - `low_rank`: changes of matrices (lora), added up exactly, averaged, cut to a rank, or merged by sign (TIES);
 - `certificate`: the passport of what comes out, with its parents, licence and speakers;
-- `merging`: all of that as one call.
+- `merging`: all of that as one call;
+- `weights`: what each is to count, found on the dev set.
 
 What comes out is an adapter folder like any other.
 """

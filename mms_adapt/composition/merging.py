@@ -18,6 +18,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mms_adapt import language
 from mms_adapt.checkpoint import HEAD, AdapterFolder
 from mms_adapt.composition import certificate, heads, low_rank, narrow
 from mms_adapt.errors import AdapterMismatchError, OptionError
@@ -52,10 +53,13 @@ def merge(
 
     Raises:
         AdapterMismatchError: If they are of different kinds, backbones, normalisers or orthographies.
+        LanguageError: If `target_lang` is no language's code.
         OptionError: If options make no sense, or licences do not go together.
     """
     parents = [one if isinstance(one, AdapterFolder) else AdapterFolder.load(one) for one in adapters]
     chosen = _checked(parents, weights, method)
+    if target_lang is not None:
+        language.parse(target_lang)
     certificate.agree(parents)  # told before anything is computed
     options, tensors, details = _composed(parents, chosen, method, rank, density)
     shares = [one / sum(chosen) for one in chosen] if len(chosen) > 1 else [1.0]
