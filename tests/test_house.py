@@ -67,7 +67,7 @@ STOREYS = [
     {"keeping", "mixed"},
     {"training", "many", "transcriber"},
     {"evaluate", "language_model", "word_times", "voice", "correction", "drafts"},
-    {"learning_curve", "residents", "selection"},
+    {"learning_curve", "residents", "selection", "audit", "publishing"},
     {"bank"},
     {"transcribe"},
     {"terminal", "pictures"},

@@ -1,7 +1,8 @@
 """Weights of a merge, found on the dev set: a grid over all mixtures, then a finer one around the best.
 
 In: two or three adapters and prepared data. Out: the merged adapter, and every mixture that was tried with
-its error rate, which its passport keeps. The test set is never read. It does not know how a merge is computed.
+its error rate, which its passport keeps. The test set is never read. It does not know how a merge is
+computed.
 
 The sound goes through the convolutions once, for all mixtures. Their rates are those of training's dev set:
 from features in half precision, decoded greedily.
@@ -101,24 +102,11 @@ def search(
         raise AdapterMismatchError(
             f"{data.folder}: it holds {data.target_lang!r}, and the merge is to write {code!r}"
         )
-    trial = Trial(data, backbone, minutes=minutes, batch_seconds=batch_seconds)
     shared = {**options, "target_lang": code, "licence": licence}
     merge(parents, **shared)  # what does not go together is told before anything is measured
-    tried: dict[Point, Tried] = {}
-
-    def measure(point: Point) -> None:
-        if point not in tried:
-            rates = trial.measure(merged(parents, point, **shared))
-            tried[point] = Tried(point, rates.cer, rates.wer, rates.loss)
-            if progress:
-                progress("weights", len(tried), None, f"best CER {100 * best(tried.values()).cer:.1f} %")
-
-    for point in grid(len(parents), STEPS[0]):
-        measure(point)
-    for step in STEPS[1:]:
-        for point in around(best(tried.values()).weights, step):
-            measure(point)
-    chosen = best(tried.values())
+    trial = Trial(data, backbone, minutes=minutes, batch_seconds=batch_seconds)
+    tried = _tried(parents, trial, shared, progress)
+    chosen = best(tried)
     made = merged(parents, chosen.weights, **shared)
     told = {
         "split": "dev",
@@ -126,10 +114,32 @@ def search(
         "utterances": trial.utterance_count,
         "device": backbone.device.type,
         "adapters": [one.version for one in parents],
-        "tried": [asdict(one) for one in tried.values()],
+        "tried": [asdict(one) for one in tried],
     }
     passport = replace(made.passport, merge={**made.passport.merge, "search": told})
-    return Found(replace(made, passport=passport), chosen, tuple(tried.values()))
+    return Found(replace(made, passport=passport), chosen, tuple(tried))
+
+
+def _tried(
+    parents: Sequence[AdapterFolder],
+    trial: Trial,
+    options: dict[str, Any],
+    progress: Callable[..., None] | None,
+) -> list[Tried]:
+    """Measure the first grid, and then what lies around the best so far, each mixture once."""
+    tried: dict[Point, Tried] = {}
+    points = grid(len(parents), STEPS[0])
+    for step in (*STEPS[1:], None):
+        for point in points:
+            if point in tried:
+                continue
+            rates = trial.measure(merged(parents, point, **options))
+            tried[point] = Tried(point, rates.cer, rates.wer, rates.loss)
+            if progress:
+                progress("weights", len(tried), None, f"best CER {100 * best(tried.values()).cer:.1f} %")
+        if step is not None:
+            points = around(best(tried.values()).weights, step)
+    return list(tried.values())
 
 
 def merged(parents: Sequence[AdapterFolder], weights: Sequence[float], **options: Any) -> AdapterFolder:
