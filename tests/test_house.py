@@ -71,8 +71,8 @@ STOREYS = [
     {"bank"},
     {"transcribe"},
     {"terminal", "pictures"},
-    {"cli_options", "terminal_findings", "terminal_selection"},
-    {"cli_data", "cli_language_model", "cli_scores", "cli_selection", "cli_train"},
+    {"cli_options", "terminal_findings", "terminal_selection", "terminal_adapters"},
+    {"cli_adapters", "cli_data", "cli_language_model", "cli_scores", "cli_selection", "cli_train"},
     {"cli"},
     {"__main__"},
 ]
@@ -87,7 +87,7 @@ WITHOUT_TORCH = {
     *("stretches longform transcribe_options".split()),
     *("scoring breakdown compare writers reports ledger prepare prepared withdrawal".split()),
     *("journal ngram align decoders registry noted terminal terminal_findings terminal_selection".split()),
-    *("novelty pauses correction cli_selection".split()),
+    *("novelty pauses correction cli_selection cli_adapters terminal_adapters".split()),
     *("cli cli_options cli_data cli_language_model cli_scores cli_train".split()),
 }
 LONGEST_FILE, LONGEST_FUNCTION = 350, 60
