@@ -255,9 +255,10 @@ def _print_table(heads: Iterable[str], body: Iterable[Sequence[str]], *, right: 
     for row in rows:
         table.add_row(*(Text(visible(cell), style=_COLOURS.get(cell, "")) for cell in row))
     out = console()
+    needed = out.measure(table, options=out.options.update(max_width=_WIDE)).maximum
     if not out.is_terminal:
         out.width = _WIDE
-    elif out.measure(table).maximum > out.width:  # a page an adapter rather than a table of splinters
+    elif needed > out.width:  # a page an adapter rather than a table of splinters
         for row in rows:
             for head, cell in zip(names, row, strict=True):
                 out.print(f"{head:16} {cell}", markup=False)

@@ -224,6 +224,7 @@ def test_make_train_takes_its_language_from_the_command_line_only() -> None:
     said = make("train", "LANG=mdw", "SOURCE=there", LANG="de_DE.UTF-8")
     assert '"there" --target-lang "mdw" --out "prepared/mdw"' in said.stdout
     assert "train" in said.stdout and "evaluate" in said.stdout and "de_DE" not in said.stdout
+    assert "--split test --note" in said.stdout
     said = make("train", "LANG=mdw", "DATA=elsewhere")
     assert 'mms-adapt train "elsewhere" --out "adapters/mdw"' in said.stdout
 

@@ -71,6 +71,16 @@ def test_list(registry: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "holds no adapter" in Ran(capsys, "adapters", "list", tmp_path / "empty").out
 
 
+def test_a_table_that_does_not_fit_is_written_adapter_by_adapter(
+    registry: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    ran = Ran(capsys, "adapters", "list", registry)
+    assert ran.out.count("test CER") == 2 and "mdw/north" in ran.out
+
+
 def test_show(registry: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ran = Ran(capsys, "adapters", "show", registry / "mdw" / "north")
     assert ran.code == 0

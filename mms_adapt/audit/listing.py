@@ -153,7 +153,8 @@ def rows(
     root = Path(registry_folder)
     if not root.is_dir():
         raise RegistryError(
-            f"{root}: there is no such registry; give the folder that adapters are in, such as adapters"
+            f"{root}: there is no such registry; give the folder that adapters are in (mms-adapt train "
+            f"PREPARED --out {root}/CODE makes it)"
         )
     known = Backbones(backbones)
     if registry.is_adapter(root):
