@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from mms_adapt import files, language, plugins
 from mms_adapt.errors import AdapterError, LanguageError
@@ -106,6 +106,11 @@ class Passport:
         """Name of the file with the weights."""
         return f"adapter.{self.target_lang}.safetensors"
 
+    def speakers_of(self, part: str) -> tuple[str, ...]:
+        """Pseudonyms of the speakers of a part; none where it does not tell."""
+        held = self.speakers.get(part, ())
+        return tuple(map(str, held)) if isinstance(held, list | tuple) else ()
+
     @property
     def utterance_s(self) -> float | None:
         """Mean length of the utterances that it was trained on; None where that was not noted."""
@@ -145,12 +150,29 @@ def read(folder: Path) -> Passport:
         value = tuple(record[name]) if expected is tuple and isinstance(record[name], list) else record[name]
         if not isinstance(value, expected):
             wrong.append(f"{name} is {str(record[name])[:40]!r}")
+        else:
+            wrong += _inside_wrong(name, value, get_args(kinds[name]))
         values[name] = value
     if wrong:
         raise AdapterError(f"{path}: {'; '.join(sorted(wrong))}")
     found = Passport(**values)
     check_code(path, found.target_lang)
     return found
+
+
+def _inside_wrong(name: str, value: Any, kinds: tuple[Any, ...]) -> list[str]:
+    """Say which elements of a field are not of the type that its annotation names."""
+    if not kinds or Any in kinds:
+        return []
+    is_mapping = isinstance(value, Mapping)
+    expected = kinds[1] if is_mapping else kinds[0]
+    allowed = (int, float) if expected is float else expected
+    named = value.items() if is_mapping else ((str(place), one) for place, one in enumerate(value))
+    return [
+        f"{name}.{key} is {str(one)[:40]!r}"
+        for key, one in named
+        if not isinstance(one, allowed) or isinstance(one, bool)
+    ][:3]
 
 
 def change(folder: Path, how: Callable[[Passport], Passport]) -> Passport:

@@ -102,15 +102,14 @@ def show_adapter(found: "Shown") -> None:
     if written.left_out:
         lines.append(("left out", _pairs(written.left_out)))
     for name, value in written.metrics.items():
-        lines.append((name, percent(value) if name.endswith("_cer") and value is not None else str(value)))
+        is_rate = name.endswith("_cer") and isinstance(value, float)
+        lines.append((name, percent(value) if is_rate else _short(value)))
     for part, one in found.scores.items():
         lines.append((f"{part} score", f"CER {percent(one.cer)}, WER {percent(one.wer)}; {one.signature}"))
     lines += [("parent", f"{weight:g} × {parent}") for parent, weight in written.parents.items()]
     lines += _merge(written.merge)
     if written.decoder:
-        lines.append(
-            ("decoder", f"{written.decoder.get('name')} {_pairs(written.decoder.get('options', {}))}")
-        )
+        lines.append(("decoder", _pairs(written.decoder)))
     lines += [("versions", _pairs(written.versions)), ("files", row.state)]
     lines += [("mark", f"{mark}: {explain(mark)}") for mark in written.marks]
     out = console()
@@ -127,7 +126,7 @@ def _part(written: Any, part: str) -> str:
         told.append(f"{written.minutes[part]} minutes")
     if part in written.split_sha256:
         told.append(f"hash {written.split_sha256[part][:12]}")
-    if speakers := written.speakers.get(part):
+    if speakers := written.speakers_of(part):
         told.append(f"{len(speakers)} speakers: {_some(speakers)}")
     return ", ".join(told)
 
@@ -139,7 +138,9 @@ def _merge(merge: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     search = merge.get("search")
     if isinstance(search, Mapping):
-        told = f"{len(search.get('tried', ()))} mixtures on {search.get('utterances')} utterances of dev "
+        tried = search.get("tried")
+        count = len(tried) if isinstance(tried, list) else 0
+        told = f"{count} mixtures on {search.get('utterances')} utterances of dev "
         lines.append(("search", told + str(search.get("split_sha256", ""))[:12]))
     return lines if merge else []
 

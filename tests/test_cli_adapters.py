@@ -199,6 +199,35 @@ def test_what_is_written_in_a_passport_moves_no_terminal(
     assert "[bold]x" in Ran(capsys, "adapters", "list", registry).out
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"marks": [1]},
+        {"minutes": {"train": "x"}},
+        {"files": {"vocab.json": 7}},
+        {"parents": {"a": "b"}},
+        {"speakers": {"train": 7}},
+        {"metrics": {"best_dev_cer": "low"}},
+        {"merge": {"search": {"tried": 3}, "method": [2]}},
+        {"decoder": {"name": 5, "options": 6}},
+        {"scores": {"test": 3}},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_a_passport_of_nonsense_gives_words_and_no_traceback(
+    registry: Path, fields: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    north, south = registry / "mdw" / "north", registry / "mdw" / "south"
+    path = north / passport.FILE
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | fields), encoding="utf-8")
+    assert Ran(capsys, "adapters", "list", registry).code == 0
+    for words in (["show", north], ["verify", north], ["diff", north, south], ["diff", south, north]):
+        ran = Ran(capsys, "adapters", *words)
+        assert ran.code in {0, 1} and len(ran.errors) <= 1 and "Traceback" not in ran.err
+    ran = Ran(capsys, "adapters", "publish", north, "--out", tmp_path / "out")
+    assert ran.code in {0, 1} and "Traceback" not in ran.err
+
+
 def test_the_commands_load_nothing_heavy_before_they_run() -> None:
     import subprocess
 

@@ -241,7 +241,7 @@ def _order(name: str) -> tuple[int, str]:
 def _heard(one: Passport, other: Passport) -> Iterator[Shared]:
     """Return what both heard of each part that either tells of."""
     for part in ("train", "dev", "test"):
-        first, second = (set(each.speakers.get(part, ())) for each in (one, other))
+        first, second = (set(each.speakers_of(part)) for each in (one, other))
         hashes = one.split_sha256.get(part), other.split_sha256.get(part)
         if not (first or second or any(hashes)):
             continue
@@ -250,6 +250,5 @@ def _heard(one: Passport, other: Passport) -> Iterator[Shared]:
 
 
 def _crossed(one: Passport, other: Passport) -> int:
-    first, second = one.speakers, other.speakers
-    found = set(first.get("train", ())) & set(second.get("dev", ()))
-    return len(found | (set(first.get("dev", ())) & set(second.get("train", ()))))
+    found = set(one.speakers_of("train")) & set(other.speakers_of("dev"))
+    return len(found | (set(one.speakers_of("dev")) & set(other.speakers_of("train"))))

@@ -287,10 +287,14 @@ def _of_training(
         )
     _same_part(found, data, part, named)
     options = {**TrainConfig().saved(), **written.options}
+    try:
+        seconds = 2 * float(options.get("device_seconds") or options["batch_seconds"])
+        minutes = float(options["dev_minutes"])
+    except (TypeError, ValueError) as error:
+        raise AdapterError(f"{found.path}: options of its training are none: {error}") from error
     where = _device(device, str(written.run.get("computes on", "")))
     base = backbone_module.load(backbone or found.backbone_name, device=where)
-    seconds = 2 * float(options.get("device_seconds") or options["batch_seconds"])
-    trial = Trial(data, base, minutes=float(options["dev_minutes"]), batch_seconds=seconds)
+    trial = Trial(data, base, minutes=minutes, batch_seconds=seconds)
     rates = trial.measure(found)
     before = str(written.run.get("computes on", "unknown"))
     same = before == base.device.type and not options.get("from_hidden")

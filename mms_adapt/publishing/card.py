@@ -149,7 +149,7 @@ def _heard(written: Passport) -> str:
     rows = []
     for part in ("train", "dev"):
         if part in written.utterances or part in written.minutes:
-            speakers = len(written.speakers.get(part, ())) or "not known"
+            speakers = len(written.speakers_of(part)) or "not known"
             count, minutes = written.utterances.get(part, "not known"), written.minutes.get(part)
             length = f"{minutes:.1f}" if isinstance(minutes, int | float) else "not known"
             rows.append(f"| {part} | {count} | {length} | {speakers} |")
