@@ -17,6 +17,7 @@ from mms_adapt.passport import Passport
 from mms_adapt.reports import explain, percent
 
 STOCK, PEFT, NATIVE = "stock", "peft", "mms_adapt"
+_MODEL = "Wav2Vec2ForCTC"  # stock transformers' class, named in examples and imported by nobody here
 _LIBRARY = {STOCK: "transformers", PEFT: "peft", NATIVE: "mms_adapt"}
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _PARTS = {"test": "test", "dev": "validation", "train": "train"}
@@ -125,8 +126,8 @@ def _use(written: Passport, how: Publication) -> str:
     if how.format == STOCK:
         return (
             "In stock transformers:\n\n```python\nimport torch\n"
-            "from transformers import AutoProcessor, Wav2Vec2ForCTC\n\n"
-            f'model = Wav2Vec2ForCTC.from_pretrained(\n    "{place}", target_lang="{code}", '
+            f"from transformers import AutoProcessor, {_MODEL}\n\n"
+            f'model = {_MODEL}.from_pretrained(\n    "{place}", target_lang="{code}", '
             "ignore_mismatched_sizes=True, dtype=torch.float32\n)\n"
             f'processor = AutoProcessor.from_pretrained("{place}", target_lang="{code}")\n```'
             + (f"\n\n{ours}{place}" if how.with_passport else "")
@@ -134,8 +135,8 @@ def _use(written: Passport, how: Publication) -> str:
     if how.format == PEFT:
         return (
             "It is a LoRA adapter in PEFT's files; `vocab.json` holds its tokens:\n\n```python\n"
-            "import torch\nfrom peft import PeftModel\nfrom transformers import Wav2Vec2ForCTC\n\n"
-            f'base = Wav2Vec2ForCTC.from_pretrained(\n    "{written.backbone}", vocab_size={how.tokens}, '
+            f"import torch\nfrom peft import PeftModel\nfrom transformers import {_MODEL}\n\n"
+            f'base = {_MODEL}.from_pretrained(\n    "{written.backbone}", vocab_size={how.tokens}, '
             "ignore_mismatched_sizes=True, dtype=torch.float32\n)\n"
             f'model = PeftModel.from_pretrained(base, "{place}")\n```\n\n{ours}BACKBONE'
         )
