@@ -139,6 +139,18 @@ def test_the_card_tells_what_hubs_read(adapter: AdapterFolder, tmp_path: Path) -
     assert '"team/mms-mdw", target_lang="mdw"' in text
 
 
+def test_the_python_of_the_card_runs(
+    base: Backbone, adapter: AdapterFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    publish(adapter.path or "", "FOLDER")
+    text = (tmp_path / "FOLDER" / "README.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(text.partition("```python\n")[2].partition("```")[0], names)
+    assert_same(base, adapter, stock_logits(names["model"], tmp_path / "FOLDER"))
+    assert names["processor"].tokenizer.pad_token_id == adapter.vocab.blank_id
+
+
 def test_the_backbone_on_the_hub_is_named(base: Backbone, tmp_path: Path) -> None:
     one = told(
         tiny.scribbled(base, tmp_path / "low", kind="lora", options={"rank": 2}),
