@@ -319,6 +319,12 @@ def test_layers_are_compared_one_by_one(base: Backbone, tmp_path: Path) -> None:
     assert all(each.relative > 0.5 and each.cosine is not None and each.cosine < 0.9 for each in far)
 
 
+def test_layers_are_in_the_order_of_their_numbers() -> None:
+    names = [f"wav2vec2.encoder.layers.{number}.adapter_layer.norm.bias" for number in (10, 9, 1)]
+    assert sorted(names, key=difference._order) == names[::-1]
+    assert sorted(["layer 10", "layer 2"], key=difference._order) == ["layer 2", "layer 10"]
+
+
 def test_heads_go_by_token(base: Backbone, tmp_path: Path) -> None:
     one = tiny.scribbled(base, tmp_path / "one", letters="abd", seed=1)
     other = tiny.scribbled(base, tmp_path / "other", letters="bcd", seed=1)

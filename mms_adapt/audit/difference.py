@@ -234,8 +234,9 @@ def _place(name: str) -> str:
 
 
 def _order(name: str) -> tuple[int, str]:
-    number = re.search(r"\d+", name)
-    return int(number[0]) if number else -1, name
+    """Order names of tensors and of places by their layer, the tenth behind the ninth."""
+    number = re.search(r"layers?[. ](\d+)", name)
+    return int(number[1]) if number else -1, name
 
 
 def _heard(one: Passport, other: Passport) -> Iterator[Shared]:
