@@ -58,7 +58,7 @@ else
 	@$(BIN)/mms-adapt train "$(DATA)" --out "$(ADAPTER)" $(TRAIN_OPTIONS)
 	@$(BIN)/mms-adapt tune "$(ADAPTER)" "$(DATA)"
 	@mkdir -p "$(REPORT)"
-	@$(BIN)/mms-adapt evaluate "$(ADAPTER)" "$(DATA)" --split test \
+	@$(BIN)/mms-adapt evaluate "$(ADAPTER)" "$(DATA)" --split test --note \
 	  --json "$(REPORT)/score.json" --report "$(REPORT)/report.html"
 endif
 

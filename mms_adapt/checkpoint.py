@@ -45,14 +45,12 @@ class AdapterFolder:
     @property
     def sha256(self) -> str:
         """Hash of what decides what it writes: weights and tokens."""
-        hashes = [self.passport.files.get(name, "") for name in (self.passport.weights_file, "vocab.json")]
-        return hashlib.sha256(" ".join(hashes).encode("ascii")).hexdigest()
+        return self.passport.sha256
 
     @property
     def version(self) -> str:
         """Its language and hash; "unverified" where nobody noted its backbone."""
-        told = f"{self.passport.target_lang}@{self.sha256[:12]}"
-        return told if self.passport.verified else f"{told} unverified"
+        return self.passport.version
 
     def version_on(self, backbone: Backbone) -> str:
         """Return its version as results name it: with "sibling" where a backbone is not quite its own."""

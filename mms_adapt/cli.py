@@ -12,7 +12,16 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mms_adapt import cli_data, cli_language_model, cli_scores, cli_selection, cli_slide, cli_train, terminal
+from mms_adapt import (
+    cli_adapters,
+    cli_data,
+    cli_language_model,
+    cli_scores,
+    cli_selection,
+    cli_slide,
+    cli_train,
+    terminal,
+)
 from mms_adapt._version import __version__
 from mms_adapt.cli_options import (
     AdaptersBackbone,
@@ -268,6 +277,7 @@ for _command in (
     cli_data.withdraw,
 ):
     app.command()(_command)
+app.add_typer(cli_adapters.app)
 
 
 def _agreed(reason: str) -> bool:

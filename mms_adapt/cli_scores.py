@@ -40,6 +40,9 @@ def evaluate(
     device: Device = "auto",
     backbone: AdaptersBackbone = None,
     allow_sibling: AllowSibling = False,
+    note: Annotated[
+        bool, typer.Option("--note", help="Write the score into the adapter's passport, to be verified.")
+    ] = False,
     sound: Annotated[
         bool, typer.Option("--sound", help="Put players and spectrograms into an HTML report.")
     ] = False,
@@ -65,10 +68,14 @@ def evaluate(
             decoder_options=decoder_pairs(decoder_option),
             device=device,
             backbone=backbone,
-            options=EvaluateOptions(embed_audio=sound, embed_audio_mb=sound_mb, allow_sibling=allow_sibling),
+            options=EvaluateOptions(
+                embed_audio=sound, embed_audio_mb=sound_mb, allow_sibling=allow_sibling, note=note
+            ),
             progress=progress,
         )
     terminal.show_score(score, split=split, examples=show)
+    if note:
+        typer.echo(f"noted: {adapter / 'passport.json'}")
     _written(json, report)
 
 

@@ -8,13 +8,13 @@ import base64
 import io
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from mms_adapt import audio, breakdown, language, reports, text
+from mms_adapt import audio, breakdown, language, noted, reports, text
 from mms_adapt.breakdown import Breakdown
 from mms_adapt.decoders import Hypothesis
 from mms_adapt.edits import canonical
@@ -46,6 +46,8 @@ class EvaluateOptions:
         embed_audio_mb: At most so much of it; those with most errors come first.
         allow_sibling: Go on where the backbone is the adapter's own after further training, or before it; the
             score is marked.
+        note: Write the score into the adapter's passport, in place of the last one of the same part, with all
+            that is needed to measure it again.
     """
 
     bootstrap: int = 1000
@@ -53,6 +55,7 @@ class EvaluateOptions:
     embed_audio: bool = False
     embed_audio_mb: float = 24.0
     allow_sibling: bool = False
+    note: bool = False
 
 
 def evaluate(
@@ -83,7 +86,7 @@ def evaluate(
         device: "auto", "cpu", "cuda" or "cuda:1".
         backbone: Name or folder of the backbone; that of the adapter's passport where not given.
         batch_seconds: Seconds of audio in a forward pass.
-        options: Intervals and sound.
+        options: Intervals, sound, and whether the passport is to tell the score.
         progress: Called with ("evaluate", done, total) as utterances are done.
 
     Raises:
@@ -92,19 +95,21 @@ def evaluate(
         ScoringError: If no reference of the part holds a word.
         SplitError: If the part is empty.
     """
-    chosen = options or EvaluateOptions()
+    chosen, data = options or EvaluateOptions(), Prepared.of(prepared)
     wanted = reports.formats(report, json=json)
     sibling = chosen.allow_sibling
     through = TranscribeOptions(device, decoder, decoder_options, batch_seconds, allow_sibling=sibling)
-    data = Prepared.of(prepared)
     utterances = _utterances(data, split)
     transcriber = Transcriber.load(adapter, backbone=backbone, options=through)
     transcriber.check_language(data.target_lang, f"{data.folder}", "evaluate an adapter on")
+    note = _noting(transcriber, data, split) if chosen.note else None
     began_s = time.perf_counter()
     levels_db: list[float] = []
     hypotheses = list(_transcribed(transcriber, utterances, data, progress, levels_db if wanted else None))
     elapsed_s = time.perf_counter() - began_s
     found = _scored(utterances, hypotheses, data, _conditions(transcriber, data, split), chosen)
+    if note is not None:
+        note(found)
     if wanted:
         clips = [Clip(one.duration_s, one.confidence) for one in hypotheses]
         if chosen.embed_audio:
@@ -133,6 +138,28 @@ def _scored(
         bootstrap=options.bootstrap,
         seed=options.seed,
     )
+
+
+def _noting(transcriber: Transcriber, data: Prepared, split: str) -> Callable[[Score], None]:
+    """Return what writes a score into the passport, after making sure that it may stand there."""
+    adapter, backbone = transcriber.adapter, transcriber.backbone
+    split_sha256, decoder = data.split_sha256[split], transcriber.decoder_name
+    noted.check(adapter, split, split_sha256, decoder, adapter.relation(backbone))
+
+    def note(found: Score) -> None:
+        record = noted.of(
+            found,
+            split_sha256=split_sha256,
+            normaliser=data.normaliser,
+            decoder=decoder,
+            decoder_options=transcriber.decoder_options,
+            device=backbone.device.type,
+            dtype=str(backbone.dtype).removeprefix("torch."),
+            batch_seconds=transcriber.options.batch_seconds,
+        )
+        noted.write(adapter.path or Path(), split, record, sha256=adapter.sha256)
+
+    return note
 
 
 def _report(

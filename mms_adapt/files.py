@@ -3,11 +3,12 @@
 In: names and bytes. Out: files on the disk, not only in its cache. It does not know what they mean.
 """
 
+import fcntl
 import os
 import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _being_filled: set[Path] = set()
@@ -122,6 +123,22 @@ def _is_used(place: Path, process: int) -> bool:
     except (OSError, OverflowError):
         pass
     return True
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until nobody else is in such a block for this folder, in this process or another.
+
+    For a file that is read, changed and written again; who only reads need not wait. On a file system that
+    knows no locks it does not wait.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _sync(folder: Path) -> None:

@@ -261,10 +261,7 @@ def install(adapter: str | PathLike[str], lm: NGram, tuned: Tuned) -> Path:
     written = passport.read(folder)
     passport.check_files(folder, written)
     files.write(folder / FILE, arpa)
-    changed = replace(
-        written,
-        decoder={"name": "beam", "options": options_of(tuned, FILE)},
-        files={**written.files, FILE: passport.file_sha256(folder / FILE)},
-    )
-    files.write(folder / passport.FILE, changed.to_json())
+    decoder = {"name": "beam", "options": options_of(tuned, FILE)}
+    sha256 = passport.file_sha256(folder / FILE)
+    passport.change(folder, lambda one: replace(one, decoder=decoder, files={**one.files, FILE: sha256}))
     return folder / FILE

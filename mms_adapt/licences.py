@@ -6,7 +6,7 @@ their identifiers, and asks where it does not.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mms_adapt.errors import OptionError
 
@@ -20,6 +20,7 @@ _RANKS = (
     (4, r"cc-by-nc-sa-[1-4]\.\d"),
 )
 _SHARE_ALIKE = {2, 4}
+_NO_DERIVATIVES = r"cc-by(-nc)?-nd-[1-4]\.\d|all-rights-reserved"
 
 
 def strictest(licences: Iterable[str]) -> str:
@@ -49,7 +50,62 @@ def strictest(licences: Iterable[str]) -> str:
     return found
 
 
+def identifier(licence: str) -> str:
+    """Return a licence as identifiers are written, such as "cc-by-nc-4.0" for "CC BY-NC 4.0"."""
+    return re.sub(r"[\s_]+", "-", licence.strip().casefold())
+
+
+def is_known(licence: str) -> bool:
+    """Tell whether a licence is one of those whose strictness is known here."""
+    return _rank(licence) is not None
+
+
+def for_publication(held: Mapping[str, str], asked: str | None = None) -> str:
+    """Return the licence under which something may be published, by its identifier where that is known.
+
+    Args:
+        held: Licences by what is under them: "backbone", "recordings"; "" where nobody knows.
+        asked: The licence that the publisher says holds.
+
+    Raises:
+        OptionError: If one forbids it, none can be told, or the one that is asked for allows more than the
+            others do.
+    """
+    names = {what: identifier(one) for what, one in held.items()}
+    for what, name in names.items():
+        if re.fullmatch(_NO_DERIVATIVES, name):
+            raise OptionError(
+                f"licence of the {what}: {held[what]} forbids that what is derived is passed on, so this may "
+                "not be published"
+            )
+    known = {name for name in names.values() if is_known(name)}
+    alone = len(set(names.values())) == 1 and "" not in names.values()
+    unknown = [what for what, name in names.items() if not is_known(name)]
+    if asked is None:
+        if unknown and not alone:
+            told = held[unknown[0]]
+            raise OptionError(
+                f"licence of the {unknown[0]}: "
+                + (f"{told} is none of those that are known here" if told else "nobody noted it")
+                + "; make sure under which licence this may be published, and say it with licence (--licence)"
+            )
+        return strictest(names.values())
+    wanted = identifier(asked)
+    if not is_known(wanted):
+        if known:
+            raise OptionError(
+                f"licence {asked!r}: it is none of those that are known here, so nobody can tell whether it "
+                f"allows more than {' and '.join(sorted(known))}, which holds, too; give a known one"
+            )
+        return asked.strip()
+    strictest([*known, wanted])  # raises where they do not go together
+    holds = strictest(known)
+    if (_rank(holds) or 0) > (_rank(wanted) or 0):
+        raise OptionError(f"licence {asked!r}: it allows more than {holds}, which holds, too; give {holds}")
+    return wanted
+
+
 def _rank(licence: str) -> int | None:
     """Return how strict a licence is; None where that is not known."""
-    name = re.sub(r"[\s_]+", "-", licence.strip().casefold())
+    name = identifier(licence)
     return next((rank for rank, pattern in _RANKS if re.fullmatch(pattern, name)), None)

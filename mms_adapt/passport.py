@@ -1,17 +1,18 @@
 """The passport of an adapter: where it comes from, what it fits, what it scored.
 
 In: `passport.json`, or what a training knows. Out: a `Passport`, checked field by field, and the check of the
-files that it names. It does not know tensors; reading one runs no code.
+files that it names; or one that is changed, whole at every moment. It does not know tensors; reading one runs
+no code.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
-from mms_adapt import language, plugins
+from mms_adapt import files, language, plugins
 from mms_adapt.errors import AdapterError, LanguageError
 
 FILE = "passport.json"
@@ -74,6 +75,8 @@ class Passport:
     and "options"; an option that is a file of the folder is named as in `files`. Empty: greedy decoding."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """What it reached on the dev set, and how long that took."""
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    """What `evaluate` measured and noted, by part of the data; `mms_adapt.noted` documents the fields."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of the software."""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -87,9 +90,26 @@ class Passport:
         return bool(self.backbone_fingerprint)
 
     @property
+    def sha256(self) -> str:
+        """Hash of what decides what the adapter writes: weights and tokens. Nothing else here counts."""
+        hashes = [self.files.get(name, "") for name in (self.weights_file, "vocab.json")]
+        return hashlib.sha256(" ".join(hashes).encode("ascii", "replace")).hexdigest()
+
+    @property
+    def version(self) -> str:
+        """Its language and hash; "unverified" where nobody noted its backbone."""
+        told = f"{self.target_lang}@{self.sha256[:12]}"
+        return told if self.verified else f"{told} unverified"
+
+    @property
     def weights_file(self) -> str:
         """Name of the file with the weights."""
         return f"adapter.{self.target_lang}.safetensors"
+
+    def speakers_of(self, part: str) -> tuple[str, ...]:
+        """Pseudonyms of the speakers of a part; none where it does not tell."""
+        held = self.speakers.get(part, ())
+        return tuple(map(str, held)) if isinstance(held, list | tuple) else ()
 
     @property
     def utterance_s(self) -> float | None:
@@ -130,12 +150,50 @@ def read(folder: Path) -> Passport:
         value = tuple(record[name]) if expected is tuple and isinstance(record[name], list) else record[name]
         if not isinstance(value, expected):
             wrong.append(f"{name} is {str(record[name])[:40]!r}")
+        else:
+            wrong += _inside_wrong(name, value, get_args(kinds[name]))
         values[name] = value
     if wrong:
         raise AdapterError(f"{path}: {'; '.join(sorted(wrong))}")
     found = Passport(**values)
     check_code(path, found.target_lang)
     return found
+
+
+def _inside_wrong(name: str, value: Any, kinds: tuple[Any, ...]) -> list[str]:
+    """Say which elements of a field are not of the type that its annotation names."""
+    if not kinds or Any in kinds:
+        return []
+    is_mapping = isinstance(value, Mapping)
+    expected = kinds[1] if is_mapping else kinds[0]
+    allowed = (int, float) if expected is float else expected
+    named = value.items() if is_mapping else ((str(place), one) for place, one in enumerate(value))
+    return [
+        f"{name}.{key} is {str(one)[:40]!r}"
+        for key, one in named
+        if not isinstance(one, allowed) or isinstance(one, bool)
+    ][:3]
+
+
+def change(folder: Path, how: Callable[[Passport], Passport]) -> Passport:
+    """Change the passport of a folder; readers find the old one or the new one, whole.
+
+    Several who do this at once take turns, so that no change is lost. Weights and tokens, and with them what
+    `AdapterFolder.version` says, stay as they are.
+
+    Args:
+        folder: The adapter folder.
+        how: Returns the new passport for the one that was read.
+
+    Raises:
+        AdapterError: If the passport is missing, or a field is not what it should be.
+    """
+    if not (folder / FILE).is_file():
+        raise AdapterError(f"{folder}: there is no {FILE} in which anything could be noted")
+    with files.alone(folder):
+        changed = how(read(folder))
+        files.write(folder / FILE, changed.to_json())
+    return changed
 
 
 def decoder_of(folder: Path, passport: Passport) -> tuple[str, dict[str, Any]]:

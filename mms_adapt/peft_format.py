@@ -58,14 +58,26 @@ def write(adapter: AdapterFolder, out: str | PathLike[str]) -> Path:
         AdapterError: If it is of another kind.
         OptionError: If `out` is there already.
     """
-    passport, folder = adapter.passport, Path(out)
+    folder = Path(out)
+    made = contents(adapter)
+    if folder.exists():
+        raise OptionError(f"{folder}: it is there already; name a folder to be made")
+    files.write_all(folder, made)
+    return folder
+
+
+def contents(adapter: AdapterFolder) -> dict[str, bytes | str]:
+    """Return the files of PEFT for an adapter, and its tokens.
+
+    Raises:
+        AdapterError: If it is of another kind.
+    """
+    passport = adapter.passport
     if passport.kind != "lora":
         raise AdapterError(
             f"{adapter.path}: PEFT's LoRA format holds adapters of the kind lora, and this one "
             f"is of the kind {passport.kind!r}"
         )
-    if folder.exists():
-        raise OptionError(f"{folder}: it is there already; name a folder to be made")
     config = lora.Config(**passport.kind_options)
     changed = sorted({name.rsplit(".lora_", 1)[0] for name in adapter.tensors if not name.startswith(HEAD)})
     record = {
@@ -81,13 +93,11 @@ def write(adapter: AdapterFolder, out: str | PathLike[str]) -> Path:
         "modules_to_save": [HEAD.rstrip(".")],
     }
     tensors = {f"{_PREFIX}{name}": one for name, one in adapter.tensors.items()}
-    contents: dict[str, bytes | str] = {
+    return {
         WEIGHTS: pack(tensors),
         "vocab.json": adapter.vocab.to_json(passport.target_lang),
         CONFIG: json.dumps(record, indent=1) + "\n",
     }
-    files.write_all(folder, contents)
-    return folder
 
 
 def read(

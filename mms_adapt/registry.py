@@ -34,9 +34,9 @@ def find(registry: str | PathLike[str], target_lang: str, name: str | None = Non
     if not place.is_dir():
         raise RegistryError(f"{root}: there is no adapter for {code}{_nearest(root, code)}")
     _stay_inside(root, place)
-    if name is None and _is_adapter(place):
+    if name is None and is_adapter(place):
         return place
-    held = [one for one in sorted(place.iterdir()) if one.is_dir() and _is_adapter(one)]
+    held = [one for one in sorted(place.iterdir()) if one.is_dir() and is_adapter(one)]
     wanted = [one for one in held if name in (None, one.name)]
     if len(wanted) == 1:
         _stay_inside(root, wanted[0])
@@ -52,10 +52,10 @@ def names(registry: str | PathLike[str]) -> list[str]:
     root = Path(registry)
     found = []
     for place in sorted(root.iterdir()) if root.is_dir() else []:
-        if place.is_dir() and _is_adapter(place):
+        if place.is_dir() and is_adapter(place):
             found.append(place.name)
         elif place.is_dir():
-            found += [f"{place.name}/{one.name}" for one in sorted(place.iterdir()) if _is_adapter(one)]
+            found += [f"{place.name}/{one.name}" for one in sorted(place.iterdir()) if is_adapter(one)]
     return found
 
 
@@ -80,7 +80,7 @@ def publish(adapter: str | PathLike[str], registry: str | PathLike[str], name: s
     place = Path(registry) / written.target_lang
     if name is not None and (not name.replace("-", "").replace("_", "").isalnum() or name.startswith("-")):
         raise RegistryError(f"name {name!r}: give letters, digits, - and _")
-    if place.exists() and (name is None or _is_adapter(place)):
+    if place.exists() and (name is None or is_adapter(place)):
         raise RegistryError(f"{place}: it is there already; remove it, or give the adapters names")
     folder = place if name is None else place / name
     if folder.exists():
@@ -109,7 +109,8 @@ Recordings: {written.corpus or "not named"}{f", {written.data_licence}" if writt
 """
 
 
-def _is_adapter(folder: Path) -> bool:
+def is_adapter(folder: Path) -> bool:
+    """Tell whether a folder holds an adapter, whole or not."""
     return (folder / passport.FILE).is_file() or any(folder.glob("adapter.*.safetensors"))
 
 

@@ -32,22 +32,53 @@ def export_stock(
         OptionError: If `out` is there already.
     """
     one = adapter if isinstance(adapter, AdapterFolder) else AdapterFolder.load(adapter)
-    folder, target_lang = Path(out), one.passport.target_lang
-    one.attach(backbone)
-    if not getattr(plugins.load("adapters", one.passport.kind), "STOCK", False):
-        raise AdapterError(f"stock transformers does not know adapters of the kind {one.passport.kind!r}")
+    folder = Path(out)
+    check(one, backbone)
     if folder.exists():
         raise OptionError(f"{folder}: it is there already; name a folder to be made")
-    source = backbone.source
     with files.new_folder(folder) as unfinished:
-        for path in [*source.weights, source.folder / "config.json", *source.settings]:
-            shutil.copyfile(path, unfinished / path.name)
-        (unfinished / one.passport.weights_file).write_bytes(pack(one.tensors))
-        (unfinished / "vocab.json").write_text(one.vocab.to_json(target_lang), encoding="utf-8")
-        settings = json.dumps(_tokenizer_settings(one.vocab, target_lang), ensure_ascii=False, indent=1)
-        (unfinished / "tokenizer_config.json").write_text(settings, encoding="utf-8")
+        fill(unfinished, one, backbone)
         (unfinished / "README.md").write_text(_card(one, backbone), encoding="utf-8")
     return folder
+
+
+def check(adapter: AdapterFolder, backbone: Backbone) -> None:
+    """Make sure that stock transformers can open an adapter with a backbone; it is then in the backbone.
+
+    Raises:
+        AdapterError: If its kind is unknown to stock transformers.
+        AdapterMismatchError: If it belongs to another backbone.
+    """
+    adapter.attach(backbone)
+    if not is_stock(adapter):
+        raise AdapterError(f"stock transformers does not know adapters of the kind {adapter.passport.kind!r}")
+
+
+def is_stock(adapter: AdapterFolder) -> bool:
+    """Tell whether an adapter is of a kind that stock transformers has itself."""
+    kind = adapter.passport.kind
+    return kind in plugins.names("adapters") and bool(getattr(plugins.load("adapters", kind), "STOCK", False))
+
+
+def fill(folder: Path, adapter: AdapterFolder, backbone: Backbone) -> None:
+    """Write the files of a model into a folder: backbone, adapter, tokens and processor.
+
+    Where the adapter is wider or narrower than the backbone's own, as one made of several is, `config.json`
+    tells its width: stock transformers makes room for that one.
+    """
+    source, target_lang = backbone.source, adapter.passport.target_lang
+    for path in [*source.weights, *source.settings]:
+        shutil.copyfile(path, folder / path.name)
+    index = source.folder / "model.safetensors.index.json"
+    if len(source.weights) > 1 and index.is_file():
+        shutil.copyfile(index, folder / index.name)
+    width = int(adapter.passport.kind_options.get("size", backbone.adapter_size))
+    config = json.dumps({**source.config, "adapter_attn_dim": width}, ensure_ascii=False, indent=2)
+    (folder / "config.json").write_text(f"{config}\n", encoding="utf-8")
+    (folder / adapter.passport.weights_file).write_bytes(pack(adapter.tensors))
+    (folder / "vocab.json").write_text(adapter.vocab.to_json(target_lang), encoding="utf-8")
+    settings = json.dumps(_tokenizer_settings(adapter.vocab, target_lang), ensure_ascii=False, indent=1)
+    (folder / "tokenizer_config.json").write_text(settings, encoding="utf-8")
 
 
 def _tokenizer_settings(vocab: Vocab, target_lang: str) -> dict[str, Any]:

@@ -61,6 +61,11 @@ class Trial:
         self._cache = FeatureCache(folder, backbone, {1.0})
         self._cache.fill(self._utterances, self.data.root)
 
+    @property
+    def utterance_count(self) -> int:
+        """Utterances that are measured."""
+        return len(self._utterances)
+
     def measure(self, adapter: AdapterFolder, *, allow_sibling: bool = False) -> Measured:
         """Put an adapter into the backbone and measure it as training measures the dev set.
 

@@ -21,6 +21,9 @@ COMMANDS = [
 ]
 
 
+ADAPTERS = ["list", "show", "verify", "diff", "merge", "publish"]
+
+
 class Ran:
     """Exit code and output of one call."""
 
@@ -36,9 +39,9 @@ class Ran:
         return [line for line in self.err.splitlines() if line.startswith("error: ")]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *(f"adapters {one}" for one in ADAPTERS)])
 def test_help_tells_options_and_gives_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    ran = Ran(capsys, command, "--help")
+    ran = Ran(capsys, *command.split(), "--help")
     assert ran.code == 0
     assert f"Example: mms-adapt {command}" in re.sub(r"\s+", " ", ran.out)
 
@@ -46,7 +49,8 @@ def test_help_tells_options_and_gives_an_example(command: str, capsys: pytest.Ca
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     ran = Ran(capsys, "--help")
     assert ran.code == 0
-    assert all(command in ran.out for command in COMMANDS)
+    assert all(command in ran.out for command in [*COMMANDS, "adapters"])
+    assert all(f"  {command} " in Ran(capsys, "adapters", "--help").out for command in ADAPTERS)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,13 +115,16 @@ def test_every_documented_command_parses(line: str, words: list[str]) -> None:
 
     if words[0].startswith("-"):
         return
-    command = typer.main.get_command(app).commands[words[0]]  # type: ignore[attr-defined]
-    assert command.make_context(words[0], words[1:], resilient_parsing=False) is not None
+    command = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        command, words = command.commands[words[0]], words[1:]
+    assert command.make_context("", words, resilient_parsing=False) is not None
 
 
 def test_the_documents_show_every_command() -> None:
     shown = {words[0] for _, words in documented_commands()}
     assert set(COMMANDS) <= shown
+    assert {words[1] for _, words in documented_commands() if words[0] == "adapters"} == set(ADAPTERS)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +148,18 @@ def test_the_documents_show_every_command() -> None:
         (["transcribe", "clip.wav", "--target-lang", "xho", "--registry", "nowhere"], 1, "nowhere"),
         (["transcribe", "clip.wav", "--target-lang", "../../x"], 1, "../../x"),
         (["transcribe", "clip.wav", "--target-lang", "xho", "--format", "doc"], None, "json"),
+        (["adapters", "list", "nowhere"], 1, "nowhere"),
+        (["adapters", "list", "corpus", "--target-lang", "de"], 1, "deu"),
+        (["adapters", "list", "corpus", "--backbone", "nowhere"], 1, "nowhere"),
+        (["adapters", "show", "nowhere"], 1, "nowhere"),
+        (["adapters", "verify", "nowhere"], 1, "nowhere"),
+        (["adapters", "verify", "corpus", "--tolerance", "2"], 2, "tolerance=2"),
+        (["adapters", "diff", "nowhere", "corpus"], 1, "nowhere"),
+        (["adapters", "merge", "nowhere", "--out", "out"], 1, "nowhere"),
+        (["adapters", "merge", "a", "b", "--out", "corpus"], 2, "there already"),
+        (["adapters", "merge", "a", "b", "--out", "out", "--weights", "0.3;0.7"], 2, "0.3,0.7"),
+        (["adapters", "merge", "a", "--out", "o", "--weights", "1", "--dev", "corpus"], 2, "not both"),
+        (["adapters", "publish", "nowhere", "--out", "out"], 1, "nowhere"),
     ],
     ids=lambda value: " ".join(value)[:70] if isinstance(value, list) else None,
 )
@@ -205,6 +224,7 @@ def test_make_train_takes_its_language_from_the_command_line_only() -> None:
     said = make("train", "LANG=mdw", "SOURCE=there", LANG="de_DE.UTF-8")
     assert '"there" --target-lang "mdw" --out "prepared/mdw"' in said.stdout
     assert "train" in said.stdout and "evaluate" in said.stdout and "de_DE" not in said.stdout
+    assert "--split test --note" in said.stdout
     said = make("train", "LANG=mdw", "DATA=elsewhere")
     assert 'mms-adapt train "elsewhere" --out "adapters/mdw"' in said.stdout
 

@@ -60,7 +60,7 @@ STOREYS = [
         *("room parallel stack kind_options".split()),
     },
     {"checkpoint", "resume"},
-    {"registry", "start", "devset", "pace", "serving", "peft_format", "stock_export"},
+    {"registry", "start", "devset", "pace", "serving", "peft_format", "stock_export", "noted"},
     {"trial"},
     {"relatives", "composition"},
     {"task", "withdrawal"},
@@ -68,12 +68,20 @@ STOREYS = [
     {"keeping", "mixed"},
     {"training", "many", "transcriber"},
     {"evaluate", "language_model", "word_times", "voice", "correction", "drafts"},
-    {"learning_curve", "residents", "selection", "slide"},
+    {"learning_curve", "residents", "selection", "slide", "audit", "publishing"},
     {"bank"},
     {"transcribe"},
     {"terminal", "pictures"},
-    {"cli_options", "terminal_findings", "terminal_selection", "terminal_slide"},
-    {"cli_data", "cli_language_model", "cli_scores", "cli_selection", "cli_slide", "cli_train"},
+    {"cli_options", "terminal_findings", "terminal_selection", "terminal_slide", "terminal_adapters"},
+    {
+        "cli_adapters",
+        "cli_data",
+        "cli_language_model",
+        "cli_scores",
+        "cli_selection",
+        "cli_slide",
+        "cli_train",
+    },
     {"cli"},
     {"__main__"},
 ]
@@ -88,8 +96,10 @@ WITHOUT_TORCH = {
     *("__init__ __main__".split()),
     *("stretches longform transcribe_options slider".split()),
     *("scoring breakdown compare writers reports ledger prepare prepared withdrawal".split()),
-    *("journal ngram align decoders registry terminal terminal_findings terminal_selection".split()),
-    *("novelty pauses correction cli_selection cli_slide terminal_slide".split()),
+    *("journal ngram align decoders registry noted terminal terminal_findings terminal_selection".split()),
+    *(
+        "novelty pauses correction cli_selection cli_adapters terminal_adapters cli_slide terminal_slide".split()
+    ),
     *("cli cli_options cli_data cli_language_model cli_scores cli_train".split()),
 }
 LONGEST_FILE, LONGEST_FUNCTION = 350, 60

@@ -6,7 +6,8 @@
 - `low_rank`: changes of matrices (lora), added up exactly, averaged, cut to a rank, or merged by sign (TIES);
 - `stacking`: one adapter on another, made, taken apart, and set up for training;
 - `certificate`: the passport of what comes out, with its parents, licence and speakers;
-- `merging`: all of that as one call.
+- `merging`: all of that as one call;
+- `weights`: what each is to count, found on the dev set.
 
 What comes out is an adapter folder like any other.
 """

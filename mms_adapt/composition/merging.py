@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from mms_adapt import language
 from mms_adapt.adapters import stacked
 from mms_adapt.checkpoint import HEAD, AdapterFolder
 from mms_adapt.composition import certificate, heads, low_rank, narrow, reducing, stacking
@@ -72,10 +73,13 @@ def merge(
 
     Raises:
         AdapterMismatchError: If they are of different kinds, backbones, normalisers or orthographies.
+        LanguageError: If `target_lang` is no language's code.
         OptionError: If options make no sense, or licences do not go together.
     """
     parents = [one if isinstance(one, AdapterFolder) else AdapterFolder.load(one) for one in adapters]
     chosen = _checked(parents, weights, method)
+    if target_lang is not None:
+        language.parse(target_lang)
     certificate.agree(parents)  # told before anything is computed
     if calibration is not None and (method != "reduce" or parents[0].passport.kind not in narrow.KINDS):
         raise OptionError("calibration: it is for the method reduce and the kinds attention and bottleneck")
