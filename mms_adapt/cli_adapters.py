@@ -141,9 +141,13 @@ def merge(
         typer.Option(help="Folder that prepare wrote: find the weights of 2 or 3 adapters on its dev set."),
     ] = None,
     method: Annotated[
-        str, typer.Option(help="concatenate (exact), average, or for lora reduce or ties.")
+        str, typer.Option(help="concatenate (exact), average, reduce (made narrower), or for lora ties.")
     ] = "concatenate",
-    rank: Annotated[int | None, typer.Option(help="Rank of what reduce and ties give.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank, or channels, of what reduce and ties give.")] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(help="Folder that prepare wrote: reduce is fitted to a minute of its training speech."),
+    ] = None,
     density: Annotated[float | None, typer.Option(help="Share of the numbers that ties keeps.")] = None,
     dev_minutes: Annotated[float, typer.Option(help="At most so much of the dev set.")] = 10.0,
     target_lang: Annotated[
@@ -165,18 +169,25 @@ def merge(
     if weights is not None and dev is not None:
         raise OptionError("--weights and --dev: give the weights, or let them be found, not both")
     options = given(rank=rank, density=density, target_lang=target_lang, licence=licence)
-    if dev is None:
-        from mms_adapt.composition.merging import merge as run
+    from mms_adapt.composition.merging import merge as run
 
+    if dev is None and calibrate is None:
         made = run(adapters, _numbers(weights), method=method, **options)
         terminal_adapters.show_merge(made.save(out))
         return
     from mms_adapt import backbone as backbones
     from mms_adapt.checkpoint import AdapterFolder
+    from mms_adapt.composition.calibration import Speech
     from mms_adapt.composition.weights import search
 
     parents = [AdapterFolder.load(one) for one in adapters]
     base = backbones.load(backbone or parents[0].backbone_name, device=device)
+    if calibrate is not None:
+        options["calibration"] = Speech(calibrate, base)
+    if dev is None:
+        made = run(parents, _numbers(weights), method=method, **options)
+        terminal_adapters.show_merge(made.save(out))
+        return
     with terminal.progress(quiet=quiet) as progress:
         found = search(parents, dev, base, minutes=dev_minutes, method=method, progress=progress, **options)
     terminal_adapters.show_merge(found.adapter.save(out), found)

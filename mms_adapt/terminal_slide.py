@@ -6,7 +6,6 @@ In: their results. Out: text on standard output. It does not know how they were 
 from typing import TYPE_CHECKING
 
 from mms_adapt import terminal
-from mms_adapt.reports import in_points, percent, span
 
 if TYPE_CHECKING:
     from mms_adapt.checkpoint import AdapterFolder
@@ -23,6 +22,8 @@ def show_stack(made: "AdapterFolder") -> None:
 
 def show_slide(found: "Slide") -> None:
     """Show every place, and which is the best."""
+    from mms_adapt.reports import in_points, percent, span
+
     console = terminal.console()
     name = "strength" if len(found.adapters) == 1 else "share of the second"
     heard = f"{found.utterances} utterances of dev, {found.speech_s / 60:.1f} min"

@@ -59,24 +59,21 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert Ran(capsys, "--version").out == f"mms-adapt {mms_adapt.__version__}\n"
 
 
-def test_help_is_quick_and_loads_nothing_heavy() -> None:
+def test_help_loads_nothing_heavy_and_little_at_all() -> None:
+    """How long it takes, benchmarks/bench_inference.py tells; what takes time is loading modules."""
     code = (
         "import sys\n"
         "from mms_adapt.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = 'torch transformers datasets evaluate librosa soundfile numpy jiwer'.split()\n"
+        "heavy = 'torch transformers datasets evaluate librosa soundfile numpy jiwer rich'.split()\n"
         "print('HEAVY', *sorted(set(heavy) & set(sys.modules)))\n"
+        "print(len(sys.modules), sum(one.startswith('mms_adapt') for one in sys.modules))\n"
     )
-    fastest_s = float("inf")
-    for _ in range(5):
-        before = os.times()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        after = os.times()
-        assert done.stdout.splitlines()[-1].strip() == "HEAVY"
-        cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
-        fastest_s = min(fastest_s, cpu_s)
-    assert fastest_s < 0.3, "time of the processor, so that a busy machine does not count"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *_, heavy, counts = done.stdout.splitlines()
+    every, own = map(int, counts.split())
+    assert heavy.strip() == "HEAVY" and every < 200 and own < 25
 
 
 @pytest.mark.parametrize(

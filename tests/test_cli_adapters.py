@@ -159,6 +159,19 @@ def test_merge_on_dev(
     assert f"{len(tried)} mixtures on" in shown and "parent" in shown
 
 
+def test_reduce_on_speech(
+    registry: Path, prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["adapters", "merge", registry / "mdw" / "south", registry / "mdw" / "north", "--device", "cpu"]
+    rest = ["--method", "reduce", "--rank", "2", "--out", tmp_path / "out", "--quiet"]
+    ran = Ran(capsys, *words, "--calibrate", prepared.folder, *rest)
+    assert ran.code == 0, ran.err
+    found = AdapterFolder.load(tmp_path / "out").passport
+    assert found.kind_options["size"] == 2 and 0 <= found.merge["error"] < 1
+    again = Ran(capsys, *words, "--calibrate", prepared.folder, "--out", tmp_path / "other")
+    assert again.code == 2 and "it is for the method reduce" in again.err
+
+
 def test_publish(registry: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     adapter = registry / "mdw" / "north"
     ran = Ran(capsys, "adapters", "publish", adapter, "--out", tmp_path / "out", "--repo-id", "team/mdw")

@@ -97,9 +97,8 @@ WITHOUT_TORCH = {
     *("stretches longform transcribe_options slider".split()),
     *("scoring breakdown compare writers reports ledger prepare prepared withdrawal".split()),
     *("journal ngram align decoders registry noted terminal terminal_findings terminal_selection".split()),
-    *(
-        "novelty pauses correction cli_selection cli_adapters terminal_adapters cli_slide terminal_slide".split()
-    ),
+    *("novelty pauses correction cli_selection cli_adapters terminal_adapters".split()),
+    *("cli_slide terminal_slide".split()),
     *("cli cli_options cli_data cli_language_model cli_scores cli_train".split()),
 }
 LONGEST_FILE, LONGEST_FUNCTION = 350, 60

@@ -84,7 +84,7 @@ def search(
         target_lang: The language that it writes; that of the data, or else it cannot be measured on it.
         licence: As in `merge`.
         progress: Called with ("weights", done, None, note) behind every mixture.
-        options: What else `merge` takes: method, rank and density.
+        options: What else `merge` takes: method, rank, density and calibration.
 
     Raises:
         AdapterMismatchError: If the adapters do not go together, or the data is of another language.
