@@ -6,7 +6,9 @@ files that it names. It does not know tensors; reading one runs no code.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, get_origin, get_type_hints
@@ -168,13 +170,32 @@ def check_code(path: Path, target_lang: str) -> str:
         raise AdapterError(f"{path}: {error}") from error
 
 
-def check_files(folder: Path, passport: Passport, contents: Mapping[str, bytes] | None = None) -> None:
+@contextmanager
+def checking(folder: Path, passport: Passport, contents: Mapping[str, memoryview]) -> Iterator[None]:
+    """Check the files of a passport, as `check_files` does, while a block already works on what was read.
+
+    Hashing takes longest of what opening an adapter takes, and Python's other threads run beside it.
+
+    Raises:
+        AdapterError: When the block ends, if a file is missing, lies elsewhere, or has changed. That is told
+            rather than what went wrong in the block.
+    """
+    with ThreadPoolExecutor(1) as aside:
+        hashed = {name: aside.submit(hashlib.sha256, one) for name, one in contents.items()}
+        try:
+            yield
+        finally:
+            hashes = {name: one.result().hexdigest() for name, one in hashed.items()}
+            check_files(folder, passport, hashes)
+
+
+def check_files(folder: Path, passport: Passport, hashes: Mapping[str, str] | None = None) -> None:
     """Check that the files that a passport names are in the folder and are the ones it means.
 
     Args:
         folder: The folder.
         passport: Its passport.
-        contents: What was read from some of the files; they are not read again.
+        hashes: Hashes of what was read from some of the files; they are not read again.
 
     Raises:
         AdapterError: If one is missing, lies elsewhere, or has changed.
@@ -186,8 +207,7 @@ def check_files(folder: Path, passport: Passport, contents: Mapping[str, bytes] 
         path = inside(folder, name)
         if not path.is_file():
             raise AdapterError(f"{folder}: {name} is missing; copy the folder again")
-        content = (contents or {}).get(name)
-        found = file_sha256(path) if content is None else hashlib.sha256(content).hexdigest()
+        found = (hashes or {}).get(name) or file_sha256(path)
         if found != expected:
             raise AdapterError(
                 f"{path}: it is not the file that {FILE} means (its hash differs): it is damaged or was "

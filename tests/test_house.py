@@ -48,7 +48,7 @@ STOREYS = [
     {"corpora", "quality", "findings", "splits", "scoring", "decoders"},
     {"prepared", "reports", "metrics", "writers", "longform"},
     {"prepare", "inspection", "compare", "transcribe_options"},
-    {"kernels"},
+    {"kernels", "tensor_file"},
     {"rowwise"},
     {"packed"},
     {"encoder", "encoder_layer", "layers", "pretrained", "quantise"},
