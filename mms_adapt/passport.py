@@ -18,6 +18,7 @@ from mms_adapt.errors import AdapterError, LanguageError
 
 FILE = "passport.json"
 FORMAT = 1
+LONGEST_PART_S = 60.0  # what an adapter's folder may ask for: longer parts take much memory
 _CHUNK_BYTES = 1 << 20
 
 
@@ -74,6 +75,9 @@ class Passport:
     decoder: Mapping[str, Any] = field(default_factory=dict)
     """How its emissions become text where nobody says otherwise: "name", a module of `mms_adapt.decoders`,
     and "options"; an option that is a file of the folder is named as in `files`. Empty: greedy decoding."""
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    """Into what parts a long recording is cut where nobody says otherwise: "usual_s" and "longest_s", chosen
+    on the dev set, and what they reached there. Empty: by the utterances of the training."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """What it reached on the dev set, and how long that took."""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -100,6 +104,14 @@ class Passport:
         if not (isinstance(minutes, int | float) and isinstance(count, int) and minutes > 0 and count > 0):
             return None
         return 60 * minutes / count
+
+    @property
+    def part_s(self) -> tuple[float, float] | None:
+        """Usual and longest part of a long recording; None where none was chosen, or it makes no sense."""
+        usual_s, longest_s = self.parts.get("usual_s"), self.parts.get("longest_s")
+        if not (isinstance(usual_s, int | float) and isinstance(longest_s, int | float)):
+            return None
+        return (usual_s, longest_s) if 1 <= usual_s < longest_s <= LONGEST_PART_S else None
 
     def to_json(self) -> str:
         """Return the content of `passport.json`."""

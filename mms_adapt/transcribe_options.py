@@ -70,18 +70,25 @@ class TranscribeOptions:
             return self.window_s
         return 30.0 if self.cut == "overlap" else 2 * (self.usual_s or _USUAL_S)
 
-    def fitted(self, utterance_s: float | None) -> "TranscribeOptions":
+    def fitted(
+        self, utterance_s: float | None, part_s: tuple[float, float] | None = None
+    ) -> "TranscribeOptions":
         """Return options with the length of parts that suits an adapter, where none is asked for.
 
         A model hears best what is about as long as what it learnt from: a little more than one utterance.
 
         Args:
             utterance_s: Mean length of the utterances that it was trained on; None where that is not known.
+            part_s: Usual and longest part, where they were chosen on a dev set.
         """
         if self.usual_s is not None:
             return self
+        if part_s is not None and self.window_s is None and self.cut == "pauses":
+            return replace(self, usual_s=part_s[0], window_s=part_s[1])
         usual_s = _USUAL_S
-        if utterance_s is not None:
+        if part_s is not None:
+            usual_s = part_s[0]
+        elif utterance_s is not None:
             usual_s = min(max(_BESIDE_TRAINING * utterance_s, _LEAST_S), _MOST_S)
         if self.window_s is not None:
             usual_s = min(usual_s, self.window_s / 2)

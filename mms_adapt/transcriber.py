@@ -47,7 +47,7 @@ class Transcriber:
     """
 
     def __init__(self, backbone: Backbone, adapter: AdapterFolder, options: TranscribeOptions) -> None:
-        options = options.fitted(adapter.passport.utterance_s)
+        options = options.fitted(adapter.passport.utterance_s, adapter.passport.part_s)
         self.backbone, self.adapter, self.options = backbone, adapter, options
         self.vocab = adapter.vocab
         self.version = adapter.version
