@@ -25,6 +25,7 @@ from mms_adapt.decoders import Decoder, Hypothesis, join
 from mms_adapt.errors import AdapterMismatchError, BackboneError
 from mms_adapt.recordings import Recording, Source, Waveform, is_silent, open_recording
 from mms_adapt.transcribe_options import TranscribeOptions
+from mms_adapt.voice_activity import Silero
 
 if TYPE_CHECKING:
     import torch
@@ -226,7 +227,8 @@ class Transcriber:
         else:
             heard = longform.at_pauses(
                 source, self.emissions, vocab,
-                longest_s=chosen.longest_s, usual_s=chosen.usual_s or chosen.longest_s / 2, **common,
+                longest_s=chosen.longest_s, usual_s=chosen.usual_s or chosen.longest_s / 2,
+                speech=Silero() if chosen.cut == "silero" else None, **common,
             )  # fmt: skip
         frame_s = FRAME_STRIDE / SAMPLE_RATE_HZ
         for first, piece in windows.at_word_ends(heard, vocab.blank_id, vocab.delimiter_id):

@@ -48,7 +48,7 @@ STOREYS = [
     {"corpora", "quality", "findings", "splits", "scoring", "decoders"},
     {"prepared", "reports", "metrics", "writers", "longform"},
     {"prepare", "inspection", "compare", "transcribe_options"},
-    {"kernels", "tensor_file"},
+    {"kernels", "tensor_file", "voice_activity"},
     {"rowwise"},
     {"packed"},
     {"encoder", "encoder_layer", "layers", "pretrained", "quantise"},
@@ -90,6 +90,7 @@ WITHOUT_TORCH = {
     *("terminal terminal_findings terminal_selection terminal_tuning cli_selection".split()),
     *("cli cli_options cli_data cli_language_model cli_scores cli_train".split()),
 }
+ON_A_CARD = {"torchaudio_cuda.py"}  # a decoder that is nothing without torch, and imports it when it is built
 LONGEST_FILE, LONGEST_FUNCTION = 350, 60
 LONGER_FUNCTIONS = {"mms_adapt/training.py:train": 120, "mms_adapt/many.py:train_many": 85}
 
@@ -147,7 +148,7 @@ def test_imports_point_one_way(path: Path) -> None:
 def test_heavy_imports_stand_where_they_may(path: Path) -> None:
     package = ".".join(path.parent.relative_to(ROOT).parts)
     names = {name.split(".")[0] for _, name in imported_modules(parse(path), package=package)}
-    if room(path) in WITHOUT_TORCH:
+    if room(path) in WITHOUT_TORCH and path.name not in ON_A_CARD:
         assert not names & {"torch", "transformers", "torchaudio"}, "this module must work without torch"
     if room(path) not in {"stock", "metrics"}:
         assert "transformers" not in names or room(path) == "checkpoint", "only stock.py knows transformers"
