@@ -16,6 +16,7 @@ processor's, of all threads together. It does not know how anything is computed.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import statistics
@@ -27,6 +28,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,7 @@ from mms_adapt.backbone import Backbone
 from mms_adapt.bank import Bank
 from mms_adapt.checkpoint import AdapterFolder
 from mms_adapt.passport import Passport
+from mms_adapt.serving import edition
 from mms_adapt.transcribe_options import TranscribeOptions
 from mms_adapt.vocab import Vocab, build
 
@@ -81,6 +84,8 @@ class Figures:
         resident_ms: Until a batch of another language can start, its adapter resident.
         disk_ms: The same, from disk, everything verified.
         stock_ms: Stock's `load_adapter`, which verifies nothing.
+        open_ms: Until an adapter of MMS-1B's shape is in main memory, everything verified, by the clock.
+        hash_ms: Reading and hashing the same file, which is the least that it takes.
         gib_of_all: Memory of all 1,162 languages of MMS, adapters and heads, beside the backbone.
         all_held: How many were really held while that was measured.
     """
@@ -95,6 +100,8 @@ class Figures:
     resident_ms: float
     disk_ms: float
     stock_ms: float
+    open_ms: float
+    hash_ms: float
     gib_of_all: float
     all_held: int
 
@@ -159,6 +166,7 @@ def measure(
         1e3 * timed(lambda code=code: stock.load_adapter(code, local_files_only=True)) for code in codes
     ]
     disk = from_disk(folder / "adapters", bank, codes)
+    open_ms, hash_ms = opened(folder / "one", vocab, rounds)
     gib, count = memory_of_all(bank, codes, held)
     return Figures(
         device=torch.cuda.get_device_name()
@@ -170,6 +178,8 @@ def measure(
         resident_ms=statistics.median(resident),
         disk_ms=statistics.median(disk),
         stock_ms=statistics.median(stock_ms),
+        open_ms=open_ms,
+        hash_ms=hash_ms,
         gib_of_all=gib,
         all_held=count,
         **speeds,
@@ -269,6 +279,27 @@ def from_disk(registry: Path, bank: Bank, codes: Sequence[str]) -> list[float]:
     return [1e3 * timed(lambda code=code: start(empty, code)) for code in codes]
 
 
+def opened(folder: Path, vocab: Vocab, rounds: int) -> tuple[float, float]:
+    """Return milliseconds to open an adapter of MMS-1B's shape, and to read and hash its file, in turn."""
+    shape = SHAPES["mms-1b"]
+    base: Any = SimpleNamespace(
+        adapter_size=shape["adapter_attn_dim"], hidden_size=shape["hidden_size"],
+        layer_count=shape["num_hidden_layers"], name="random", fingerprint="0" * 64,
+    )  # fmt: skip
+    write_adapter(base, folder, "qaa", vocab, 0)
+    file, times = folder / "adapter.qaa.safetensors", ([], [])  # type: tuple[list[float], list[float]]
+    for _ in range(10 * rounds):
+        for work, taken in zip(
+            (lambda: edition.read(folder, "qaa", base), lambda: hashlib.sha256(file.read_bytes()).digest()),
+            times,
+            strict=True,
+        ):
+            began_s = time.perf_counter()
+            work()
+            taken.append(1e3 * (time.perf_counter() - began_s))
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
 def memory_of_all(bank: Bank, codes: Sequence[str], count: int) -> tuple[float, int]:
     """Hold so many languages, and return the GiB that all of MMS would take, and how many were held."""
     first = bank.voice(codes[0]).edition
@@ -338,6 +369,11 @@ def show(found: Figures, batch: int, seconds: float, cold: dict[str, float]) -> 
         ),
         ("switch to a resident language, ms", f"{found.stock_ms:.2f}", f"{found.resident_ms:.3f}"),
         ("switch to one on disk, ms", f"{found.stock_ms:.2f} unverified", f"{found.disk_ms:.2f} verified"),
+        (
+            "  opening one of MMS-1B's shape, ms",
+            f"{found.hash_ms:.2f} to hash it",
+            f"{found.open_ms:.2f} verified",
+        ),
         (
             f"{ALL_OF_MMS} languages resident, GiB",
             "1 language",

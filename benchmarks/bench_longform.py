@@ -8,7 +8,8 @@ tables are printed:
 
 1. the peak of memory and the time for recordings of growing length, each in a process of its own;
 2. for every way to cut, the character error rate of the whole beside that of utterances transcribed one by
-   one, both as one text with a space between utterances;
+   one, both as one text with a space between utterances; the lengths that `mms-adapt tune` chose on dev stand
+   beside those that are taken without a choice; "--choose" makes one and notes it in the adapter's folder;
 3. with "--stock", the same of transformers' pipeline(chunk_length_s=30) with the same weights.
 
 Times are ratios of the machine that runs it. It needs a trained adapter and its prepared data, and says so
@@ -34,7 +35,8 @@ from numpy.typing import NDArray
 
 RATE_HZ = 16_000
 WAYS: dict[str, dict[str, Any]] = {
-    "cut at pauses (default)": {},
+    "cut at pauses, as tuned": {},
+    "cut at pauses, untold": {"untold": True},
     "cut at pauses, 4 to 8 s": {"usual_s": 4.0, "window_s": 8.0},
     "cut at pauses, 10 to 15 s": {"usual_s": 10.0, "window_s": 15.0},
     "overlap, 10 s": {"cut": "overlap", "window_s": 10.0, "overlap_s": 3.0},
@@ -73,9 +75,13 @@ def write(path: Path, waveforms: list[NDArray[np.float32]], minutes: float, *, p
 
 def child(audio: Path, adapter: Path, options: dict[str, Any], out: Path) -> None:
     """Transcribe one recording in this process, and write text, seconds and megabytes."""
+    from mms_adapt import passport
     from mms_adapt.transcribe import TranscribeOptions, Transcriber
 
+    untold = options.pop("untold", False)
     chosen = TranscribeOptions(device="cpu", decoder="greedy", **options)
+    if untold:
+        chosen = chosen.fitted(passport.read(adapter).utterance_s)
     transcriber = Transcriber.load(adapter, options=chosen)
     transcriber.waveforms([np.random.default_rng(0).standard_normal(RATE_HZ).astype(np.float32)])
     loaded, start = _peak_mb(), time.perf_counter()
@@ -142,8 +148,23 @@ def stock(audio: Path, adapter: Path) -> dict[str, Any]:
     return {"text": " ".join(text.split()), "seconds": time.perf_counter() - start}
 
 
+def choice(adapter: Path, prepared: Path) -> str:
+    """Choose lengths of parts on dev, note them in the adapter's folder, and tell them."""
+    from mms_adapt import part_length
+
+    found = part_length.choose(adapter, prepared, device="cpu")
+    part_length.install(adapter, found)
+    return (
+        f"chosen on {found.utterances} dev utterances: {found.usual_s:.3g} to {found.longest_s:.3g} s, CER "
+        f"{100 * found.dev_cer:.2f} %; untold {100 * found.untold_cer:.2f} %, one by one "
+        f"{100 * found.single_cer:.2f} %"
+    )
+
+
 def report(arguments: argparse.Namespace) -> Iterator[str]:
     """Yield the lines of the tables as they are measured."""
+    if arguments.choose:
+        yield choice(arguments.adapter, arguments.prepared)
     waveforms, references = utterances(arguments.prepared, arguments.split)
     most = arguments.compare_minutes * 60
     step = max(1, int(sum(map(len, waveforms)) / RATE_HZ / most))
@@ -167,8 +188,8 @@ def report(arguments: argparse.Namespace) -> Iterator[str]:
             base = cer(" ".join(filter(None, (texts[one] for one in held))), reference)
             yield f"\n{'with' if pauses else 'without'} pauses, {len(held)} utterances, {100 * base:.2f} %:"
             first_s = 0.0
-            for name, options in WAYS.items():
-                one = measured(path, arguments.adapter, options)
+            for name in arguments.ways:
+                one = measured(path, arguments.adapter, WAYS[name])
                 first_s = first_s or one["seconds"]
                 yield _line(name, cer(one["text"], reference), base, first_s / one["seconds"])
             if arguments.stock:
@@ -210,6 +231,10 @@ def main() -> None:
     parser.add_argument("--compare-minutes", type=float, default=10, help="for the other two")
     parser.add_argument("--stock", action="store_true", help="transformers' pipeline beside it")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--ways", nargs="*", default=list(WAYS), choices=list(WAYS), help="for the second table"
+    )
+    parser.add_argument("--choose", action="store_true", help="choose lengths of parts on dev first")
     arguments = parser.parse_args()
     if arguments.child:
         audio, adapter, options, out = arguments.child

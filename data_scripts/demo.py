@@ -84,7 +84,7 @@ def main() -> int:
     )
     run("evaluate", adapter, prepared, "--split", "test", "--show", "0")
     print("\nA language model of the training transcripts knows how words of the language look:")
-    run("tune", adapter, prepared, "--dev-minutes", "1")
+    run("tune", adapter, prepared, "--dev-minutes", "1", "--no-parts")
     json, report = str(out / "score.json"), str(out / "report.html")
     run("evaluate", adapter, prepared, "--split", "test", "--json", json, "--report", report)
 

@@ -6,7 +6,9 @@ and nothing that was read is run. It does not know training.
 """
 
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -81,6 +83,19 @@ class AdapterFolder:
         Raises:
             AdapterError: If it is missing, not whole, damaged, or holds what an adapter has no need of.
         """
+        with cls.opening(path) as found:
+            return found
+
+    @classmethod
+    @contextmanager
+    def opening(cls, path: str | PathLike[str]) -> "Iterator[AdapterFolder]":
+        """Give what `load` gives while the files' hashes are still reckoned.
+
+        They are checked when the block ends: nothing that it makes may be used before.
+
+        Raises:
+            AdapterError: As `load` does; where a hash differs, that rather than what went wrong in the block.
+        """
         folder = Path(path)
         if not folder.is_dir():
             raise AdapterError(
@@ -90,16 +105,21 @@ class AdapterFolder:
         found = passport.read(folder) if known else _without_passport(folder)
         # read once, so that what is checked is what is used, whoever writes into the folder meanwhile
         contents = {name: _content(folder, name) for name in (found.weights_file, "vocab.json")}
+        with passport.checking(folder, found, contents) if known else nullcontext():
+            opened = cls._parsed(folder, found, contents)
+            if not known:
+                hashes = {name: hashlib.sha256(one).hexdigest() for name, one in contents.items()}
+                options = {"size": _size(folder / found.weights_file, opened.tensors)}
+                opened = replace(opened, passport=replace(found, files=hashes, kind_options=options))
+            yield opened
+
+    @classmethod
+    def _parsed(cls, folder: Path, found: Passport, contents: Mapping[str, memoryview]) -> "AdapterFolder":
+        """Return an adapter from what was read of its files."""
         weights = folder / found.weights_file
-        if known:
-            passport.check_files(folder, found, contents)
         tensors = pretrained.read_tensors(weights, AdapterError, contents[found.weights_file])
-        vocab = _read_vocab(folder / "vocab.json", contents["vocab.json"], found.target_lang)
-        _check_tensors(weights, tensors, vocab, contents[found.weights_file])
-        if not known:
-            hashes = {name: hashlib.sha256(one).hexdigest() for name, one in contents.items()}
-            options = {"size": _size(weights, tensors)}
-            found = replace(found, files=hashes, kind_options=options)
+        vocab = _read_vocab(folder / "vocab.json", bytes(contents["vocab.json"]), found.target_lang)
+        _check_tensors(weights, tensors, vocab)
         return cls(found, vocab, tensors, folder)
 
     def save(self, path: str | PathLike[str], *, others: Mapping[str, str] | None = None) -> "AdapterFolder":
@@ -257,9 +277,15 @@ def _without_passport(folder: Path) -> Passport:
     return Passport(passport.check_code(found[0], code), "attention", {})
 
 
-def _content(folder: Path, name: str) -> bytes:
+def _content(folder: Path, name: str) -> memoryview:
+    """Read a file once, into memory that tensors can live in."""
     try:
-        return passport.inside(folder, name).read_bytes()
+        with passport.inside(folder, name).open("rb", buffering=0) as file:
+            content = np.empty(os.fstat(file.fileno()).st_size, np.uint8).data
+            reached = 0
+            while more := file.readinto(content[reached:]):
+                reached += more
+            return content[:reached]
     except FileNotFoundError:
         raise AdapterError(f"{folder}: {name} is missing; copy the folder again") from None
     except OSError as error:
@@ -273,9 +299,9 @@ def _read_vocab(path: Path, content: bytes, target_lang: str) -> Vocab:
         raise AdapterError(f"{path}: {error}") from error
 
 
-def _check_tensors(path: Path, tensors: Mapping[str, Tensor], vocab: Vocab, content: bytes) -> None:
+def _check_tensors(path: Path, tensors: Mapping[str, Tensor], vocab: Vocab) -> None:
     """Refuse what no adapter has: numbers that are none, a head that does not fit the tokens."""
-    if not _all_finite(tensors, content):
+    if not _all_finite(tensors):
         for name, one in tensors.items():
             if not (one.is_floating_point() and bool(torch.isfinite(one).all())):
                 raise AdapterError(
@@ -286,19 +312,20 @@ def _check_tensors(path: Path, tensors: Mapping[str, Tensor], vocab: Vocab, cont
         raise AdapterError(f"{path}: the head has {rows or 'no'} rows, and vocab.json {len(vocab)} tokens")
 
 
-def _all_finite(tensors: Mapping[str, Tensor], content: bytes) -> bool:
-    """Tell in one pass over a safetensors file whether all of it is finite; False where that cannot be told.
+def _all_finite(tensors: Mapping[str, Tensor]) -> bool:
+    """Tell in one pass whether all numbers of tensors that fill one memory are finite; False if unknown.
 
-    Behind a header, whose length stands in the first eight bytes, a file of float32 is numbers and nothing
-    else. NaN and infinity show in the smallest or the largest of them.
+    NaN and infinity show in the sum of squares. So does what is too large to be squared, which the closer
+    look behind this lets pass.
     """
-    first = 8 + int.from_bytes(content[:8], "little")
-    numbers = sum(one.numel() for one in tensors.values())
-    single = all(one.dtype == torch.float32 for one in tensors.values())
-    if not single or not numbers or len(content) - first != 4 * numbers:
+    if not tensors or any(one.dtype != torch.float32 for one in tensors.values()):
         return False
-    values = np.frombuffer(content, "<f4", offset=first)
-    return bool(np.isfinite(values.min()) and np.isfinite(values.max()))
+    storages = [one.untyped_storage() for one in tensors.values()]
+    whole = torch.empty(0).set_(storages[0])
+    shared = {one.data_ptr() for one in storages} == {whole.data_ptr()}
+    if not shared or whole.numel() != sum(one.numel() for one in tensors.values()):
+        return False
+    return bool(torch.dot(whole, whole).isfinite())
 
 
 def _size(path: Path, tensors: Mapping[str, Tensor]) -> int:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mms_adapt import terminal
+from mms_adapt import terminal, terminal_tuning
 from mms_adapt.cli_options import AdaptersBackbone, AllowSibling, Device, Quiet
 from mms_adapt.errors import OptionError
 
@@ -49,6 +49,9 @@ def tune(
     install: Annotated[
         bool, typer.Option(help="Put model and settings into the adapter's folder, to be used from now on.")
     ] = True,
+    parts: Annotated[
+        bool, typer.Option(help="Find, too, into what parts long recordings should be cut.")
+    ] = True,
     device: Device = "auto",
     backbone: AdaptersBackbone = None,
     allow_sibling: AllowSibling = False,
@@ -56,9 +59,11 @@ def tune(
 ) -> None:
     """Give an adapter a language model, and find on the dev set how much it should count.
 
+    It finds, too, into what parts long recordings should be cut for the adapter.
+
     Example: mms-adapt tune adapters/mdw prepared/mdw
     """
-    from mms_adapt import language_model, ngram
+    from mms_adapt import language_model, ngram, part_length
 
     if lm is None and not install:
         raise OptionError("--no-install without --lm would leave no model to use: make one with mms-adapt lm")
@@ -76,5 +81,21 @@ def tune(
             allow_sibling=allow_sibling,
             progress=progress,
         )
+    length = None
+    if parts:
+        with terminal.progress(quiet=quiet) as progress:
+            length = part_length.choose(
+                adapter,
+                prepared,
+                dev_minutes=dev_minutes,
+                device=device,
+                backbone=backbone,
+                allow_sibling=allow_sibling,
+                progress=progress,
+            )
     path = language_model.install(adapter, model, found) if lm is None or install else lm
-    terminal.show_tuned(found, language_model.options_of(found, path), installed=install)
+    terminal_tuning.show_tuned(found, language_model.options_of(found, path), installed=install)
+    if length is not None:
+        if install:
+            part_length.install(adapter, length)
+        terminal_tuning.show_parts(length, installed=install)

@@ -16,7 +16,7 @@ import numpy as np
 from mms_adapt import stretches, windows
 from mms_adapt.audio import SAMPLE_RATE_HZ, frame_count
 from mms_adapt.recordings import Source, Waveform
-from mms_adapt.stretches import Stretch
+from mms_adapt.stretches import Speech, Stretch
 from mms_adapt.windows import Emissions, Window
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Hear = Callable[[Sequence[Waveform]], list[Emissions]]
 Progress = Callable[..., None]
-CUTS = ("pauses", "overlap")
+CUTS = ("pauses", "silero", "overlap")
 _CERTAIN, _IMPOSSIBLE = 0.0, -100.0  # log-probabilities of the blank and of all else where nothing sounds
 Part = TypeVar("Part", Stretch, Window)
 _SILENCE = 3_000  # frames of silence that are made at a time
@@ -39,7 +39,7 @@ def silence(frames: int, vocab: "Vocab") -> Emissions:
 
 def at_pauses(
     source: Source, hear: Hear, vocab: "Vocab", *, longest_s: float, usual_s: float,
-    batch_seconds: float, progress: Progress | None = None,
+    batch_seconds: float, speech: Speech | None = None, progress: Progress | None = None,
 ) -> Iterator[Emissions]:  # fmt: skip
     """Hear what is between the pauses, stretch by stretch.
 
@@ -50,6 +50,7 @@ def at_pauses(
         longest_s: No stretch is longer.
         usual_s: How long one should be where there are pauses enough.
         batch_seconds: Seconds of audio that are heard at once.
+        speech: Tells which frames are speech; by loudness where None.
         progress: Called with ("transcribe", seconds done, seconds in all).
 
     Yields:
@@ -57,7 +58,7 @@ def at_pauses(
     """
     reached, whole = 0, frame_count(source.sample_count)
     with source.reading() as read:
-        found = stretches.stretches(read, source.sample_count, longest_s, usual_s)
+        found = stretches.stretches(read, source.sample_count, longest_s, usual_s, speech)
         for group in _groups(found, batch_seconds):
             rows = hear([read(one.heard_start, one.heard_stop) for one in group])
             for one, row in zip(group, rows, strict=True):

@@ -7,7 +7,9 @@ no code.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args, get_origin, get_type_hints
@@ -17,6 +19,7 @@ from mms_adapt.errors import AdapterError, LanguageError
 
 FILE = "passport.json"
 FORMAT = 1
+LONGEST_PART_S = 60.0  # what an adapter's folder may ask for: longer parts take much memory
 _CHUNK_BYTES = 1 << 20
 
 
@@ -73,6 +76,9 @@ class Passport:
     decoder: Mapping[str, Any] = field(default_factory=dict)
     """How its emissions become text where nobody says otherwise: "name", a module of `mms_adapt.decoders`,
     and "options"; an option that is a file of the folder is named as in `files`. Empty: greedy decoding."""
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    """Into what parts a long recording is cut where nobody says otherwise: "usual_s" and "longest_s", chosen
+    on the dev set, and what they reached there. Empty: by the utterances of the training."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """What it reached on the dev set, and how long that took."""
     scores: Mapping[str, Any] = field(default_factory=dict)
@@ -118,6 +124,14 @@ class Passport:
         if not (isinstance(minutes, int | float) and isinstance(count, int) and minutes > 0 and count > 0):
             return None
         return 60 * minutes / count
+
+    @property
+    def part_s(self) -> tuple[float, float] | None:
+        """Usual and longest part of a long recording; None where none was chosen, or it makes no sense."""
+        usual_s, longest_s = self.parts.get("usual_s"), self.parts.get("longest_s")
+        if not (isinstance(usual_s, int | float) and isinstance(longest_s, int | float)):
+            return None
+        return (usual_s, longest_s) if 1 <= usual_s < longest_s <= LONGEST_PART_S else None
 
     def to_json(self) -> str:
         """Return the content of `passport.json`."""
@@ -226,13 +240,32 @@ def check_code(path: Path, target_lang: str) -> str:
         raise AdapterError(f"{path}: {error}") from error
 
 
-def check_files(folder: Path, passport: Passport, contents: Mapping[str, bytes] | None = None) -> None:
+@contextmanager
+def checking(folder: Path, passport: Passport, contents: Mapping[str, memoryview]) -> Iterator[None]:
+    """Check the files of a passport, as `check_files` does, while a block already works on what was read.
+
+    Hashing takes longest of what opening an adapter takes, and Python's other threads run beside it.
+
+    Raises:
+        AdapterError: When the block ends, if a file is missing, lies elsewhere, or has changed. That is told
+            rather than what went wrong in the block.
+    """
+    with ThreadPoolExecutor(1) as aside:
+        hashed = {name: aside.submit(hashlib.sha256, one) for name, one in contents.items()}
+        try:
+            yield
+        finally:
+            hashes = {name: one.result().hexdigest() for name, one in hashed.items()}
+            check_files(folder, passport, hashes)
+
+
+def check_files(folder: Path, passport: Passport, hashes: Mapping[str, str] | None = None) -> None:
     """Check that the files that a passport names are in the folder and are the ones it means.
 
     Args:
         folder: The folder.
         passport: Its passport.
-        contents: What was read from some of the files; they are not read again.
+        hashes: Hashes of what was read from some of the files; they are not read again.
 
     Raises:
         AdapterError: If one is missing, lies elsewhere, or has changed.
@@ -244,8 +277,7 @@ def check_files(folder: Path, passport: Passport, contents: Mapping[str, bytes] 
         path = inside(folder, name)
         if not path.is_file():
             raise AdapterError(f"{folder}: {name} is missing; copy the folder again")
-        content = (contents or {}).get(name)
-        found = file_sha256(path) if content is None else hashlib.sha256(content).hexdigest()
+        found = (hashes or {}).get(name) or file_sha256(path)
         if found != expected:
             raise AdapterError(
                 f"{path}: it is not the file that {FILE} means (its hash differs): it is damaged or was "

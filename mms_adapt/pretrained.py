@@ -153,19 +153,27 @@ def is_owned(name: str) -> bool:
     return _OWNED.search(name) is not None
 
 
-def read_tensors(path: Path, error: type[Exception], content: bytes | None = None) -> "dict[str, Tensor]":
+def read_tensors(
+    path: Path, error: type[Exception], content: memoryview | None = None
+) -> "dict[str, Tensor]":
     """Return the tensors of a safetensors file.
 
     Args:
         path: The file.
         error: What to raise where it is not one, or is damaged.
-        content: What was read from it, so that what was checked is what is used; read anew where None.
+        content: What was read from it, so that what was checked is what is used; the tensors may live in it.
+            Read anew where None.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load, load_file
 
+    from mms_adapt import tensor_file
+
     try:
-        return dict(load_file(path) if content is None else load(content))
+        if content is None:
+            return dict(load_file(path))
+        plain = tensor_file.views(content)
+        return dict(load(bytes(content))) if plain is None else plain
     except (SafetensorError, OSError, ValueError, KeyError) as reason:
         raise error(
             f"{path}: this is no whole safetensors file ({reason}); it is damaged, cut short or of another "

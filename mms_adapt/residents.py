@@ -83,7 +83,9 @@ class Residents:
             LanguageError: If a language is none.
             OptionError: If adapters of different kinds are mixed.
         """
-        blend = Blend.of(asked)
+        if isinstance(asked, str):
+            return self._one(asked)
+        blend = asked
         parts = [self._one(place) for place, _ in blend.parts]
         if blend.plain:
             return parts[0]

@@ -1,8 +1,8 @@
-"""Where a long recording pauses, and the stretches of speech between: cut by loudness, block by block.
+"""Where a long recording pauses, and the stretches of speech between, found block by block.
 
 In: a function that reads samples. Out: stretches that a model can hear one by one, in order. Pauses between
 them are left out. It holds about a minute of loudness, whatever the recording's length, and knows neither
-models nor files.
+models nor files. It goes by loudness, or by what somebody tells it is speech.
 
 A model that learnt from single utterances hears what is about as long best (benchmarks/bench_longform.py).
 """
@@ -19,6 +19,7 @@ from mms_adapt.errors import OptionError
 Waveform = NDArray[np.float32]
 Levels = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Speech = Callable[[Waveform], Mask]
 _FRAME_HZ = SAMPLE_RATE_HZ // FRAME_STRIDE
 _BLOCK = 30 * _FRAME_HZ  # frames whose loudness is compared with each other
 _QUIET, _RANGE = 0.35, 2.0  # share of a block's range that counts as quiet; a range below 9 dB has no pauses
@@ -59,7 +60,11 @@ class Stretch:
 
 
 def stretches(
-    read: Callable[[int, int], Waveform], sample_count: int, longest_s: float, usual_s: float
+    read: Callable[[int, int], Waveform],
+    sample_count: int,
+    longest_s: float,
+    usual_s: float,
+    speech: Speech | None = None,
 ) -> Iterator[Stretch]:
     """Cut a recording at its pauses: the last that comes in the usual time, else the first behind it.
 
@@ -70,6 +75,7 @@ def stretches(
         sample_count: Samples of the recording.
         longest_s: No stretch is longer.
         usual_s: How long a stretch should be where there are pauses enough.
+        speech: Tells of a block `(samples,)` which frames `(frames,)` are speech; by loudness where None.
 
     Yields:
         Stretches in order, which do not overlap.
@@ -81,7 +87,7 @@ def stretches(
         raise OptionError(f"longest_s={longest_s}, usual_s={usual_s}: give the longest more than the usual")
     usual, longest = (max(1, round(one * _FRAME_HZ)) for one in (usual_s, longest_s))
     count = -(-sample_count // FRAME_STRIDE)
-    ahead = _Ahead(read, sample_count)
+    ahead = _Ahead(read, sample_count, speech)
     start, through_sound = 0, False
     while start < count:
         levels, sounds, loud = ahead.look(start, min(count, start + longest + _LULL))
@@ -110,8 +116,10 @@ def stretches(
 class _Ahead:
     """The loudness of the frames ahead, and which of them sound, and which are as loud as speech here."""
 
-    def __init__(self, read: Callable[[int, int], Waveform], sample_count: int) -> None:
-        self._read, self._sample_count = read, sample_count
+    def __init__(
+        self, read: Callable[[int, int], Waveform], sample_count: int, speech: Speech | None
+    ) -> None:
+        self._read, self._sample_count, self._speech = read, sample_count, speech
         self._first = self._reached = 0
         self._levels, self._sounds, self._loud = np.zeros(0), np.zeros(0, bool), np.zeros(0, bool)
 
@@ -129,11 +137,15 @@ class _Ahead:
         levels = _levels(samples)
         low, high = np.percentile(levels, (5, 90))
         wide = high - low >= _RANGE
-        sounds = levels >= (low + _QUIET * (high - low) if wide else -np.inf)
+        if self._speech is None:
+            sounds = levels >= (low + _QUIET * (high - low) if wide else -np.inf)
+            loud = levels >= high - _NEAR
+        else:
+            sounds = loud = self._speech(samples)
         gone = max(0, start - self._first)
         self._levels = np.concatenate([self._levels[gone:], levels])
         self._sounds = np.concatenate([self._sounds[gone:], sounds])
-        self._loud = np.concatenate([self._loud[gone:], levels >= high - _NEAR])
+        self._loud = np.concatenate([self._loud[gone:], loud])
         self._first += gone
         self._reached += len(levels)
 

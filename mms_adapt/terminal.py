@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mms_adapt.compare import Comparison
     from mms_adapt.decoders import Hypothesis
-    from mms_adapt.language_model import LanguageModel, Tuned
+    from mms_adapt.language_model import LanguageModel
     from mms_adapt.learning_curve import LearningCurve
     from mms_adapt.prepared import Prepared
     from mms_adapt.scoring import Score
@@ -236,25 +236,6 @@ def show_language_model(made: "LanguageModel", path: Path) -> None:
     if made.dev_perplexity is not None:
         out.print(f"perplexity a {made.unit} on the dev set: {made.dev_perplexity:.1f}", markup=False)
     out.print(f"written: {path}", markup=False)
-
-
-def show_tuned(found: "Tuned", options: Mapping[str, str | float], *, installed: bool) -> None:
-    """Print what a language model brings on the dev set, and how to use it."""
-    from mms_adapt.reports import percent
-
-    out = console()
-    out.print(f"dev, {found.utterances} utterances, {found.tried} settings tried", markup=False)
-    out.print(
-        f"  greedy          CER {percent(found.greedy_cer)}, WER {percent(found.greedy_wer)}", markup=False
-    )
-    out.print(f"  language model  CER {percent(found.dev_cer)}, WER {percent(found.dev_wer)}", markup=False)
-    if installed:
-        weight, bonus = options["lm_weight"], options["bonus"]
-        out.print(f"written: {options['lm']}, weight {weight}, bonus {bonus}", markup=False)
-        out.print("evaluate and transcribe use it from now on; --decoder greedy does without", markup=False)
-        return
-    words = " ".join(f"--decoder-option {name}={value}" for name, value in options.items())
-    out.print(f"give evaluate and transcribe: --decoder beam {words}", markup=False)
 
 
 def show_trained(result: "TrainResult", prepared: Path) -> None:

@@ -25,7 +25,8 @@ class TranscribeOptions:
             choice, which is greedy where it was not tuned.
         decoder_options: What its `build` takes; with "auto", what differs from the adapter's own.
         batch_seconds: Seconds of audio in a forward pass, padding included; bounds the memory.
-        cut: How long recordings are cut: at "pauses", or into windows that "overlap".
+        cut: How long recordings are cut: at "pauses" of loudness; where "silero" hears
+            nobody speak, which needs the extra "vad"; or into windows that "overlap".
         window_s: Recordings longer than this are cut; no part is longer. Where not given, twice the usual
             with pauses, 30 seconds with overlap.
         usual_s: How long a part should be where there are pauses enough; with pauses. Where not given, what
@@ -56,7 +57,7 @@ class TranscribeOptions:
             wrong.append(f"window_s={self.window_s}: give 1 to 600 seconds")
         if self.cut == "overlap" and not 0 < self.overlap_s < self.longest_s / 2:
             wrong.append(f"overlap_s={self.overlap_s}: give more than 0 and less than half of window_s")
-        if self.cut == "pauses" and self.usual_s is not None and not 0 < self.usual_s < self.longest_s:
+        if self.cut != "overlap" and self.usual_s is not None and not 0 < self.usual_s < self.longest_s:
             wrong.append(f"usual_s={self.usual_s}: give more than 0 and less than window_s")
         if self.quantise not in QUANTISE:
             wrong.append(f"quantise={self.quantise!r}: give {' or '.join(QUANTISE)}")
@@ -70,18 +71,25 @@ class TranscribeOptions:
             return self.window_s
         return 30.0 if self.cut == "overlap" else 2 * (self.usual_s or _USUAL_S)
 
-    def fitted(self, utterance_s: float | None) -> "TranscribeOptions":
+    def fitted(
+        self, utterance_s: float | None, part_s: tuple[float, float] | None = None
+    ) -> "TranscribeOptions":
         """Return options with the length of parts that suits an adapter, where none is asked for.
 
         A model hears best what is about as long as what it learnt from: a little more than one utterance.
 
         Args:
             utterance_s: Mean length of the utterances that it was trained on; None where that is not known.
+            part_s: Usual and longest part, where they were chosen on a dev set.
         """
         if self.usual_s is not None:
             return self
+        if part_s is not None and self.window_s is None and self.cut != "overlap":
+            return replace(self, usual_s=part_s[0], window_s=part_s[1])
         usual_s = _USUAL_S
-        if utterance_s is not None:
+        if part_s is not None:
+            usual_s = part_s[0]
+        elif utterance_s is not None:
             usual_s = min(max(_BESIDE_TRAINING * utterance_s, _LEAST_S), _MOST_S)
         if self.window_s is not None:
             usual_s = min(usual_s, self.window_s / 2)

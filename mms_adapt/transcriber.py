@@ -25,6 +25,7 @@ from mms_adapt.decoders import Decoder, Hypothesis, join
 from mms_adapt.errors import AdapterMismatchError, BackboneError
 from mms_adapt.recordings import Recording, Source, Waveform, is_silent, open_recording
 from mms_adapt.transcribe_options import TranscribeOptions
+from mms_adapt.voice_activity import Silero
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +49,7 @@ class Transcriber:
     """
 
     def __init__(self, backbone: Backbone, adapter: AdapterFolder, options: TranscribeOptions) -> None:
-        options = options.fitted(adapter.passport.utterance_s)
+        options = options.fitted(adapter.passport.utterance_s, adapter.passport.part_s)
         self.backbone, self.adapter, self.options = backbone, adapter, options
         self.vocab = adapter.vocab
         self.version = adapter.version_on(backbone)
@@ -227,7 +228,8 @@ class Transcriber:
         else:
             heard = longform.at_pauses(
                 source, self.emissions, vocab,
-                longest_s=chosen.longest_s, usual_s=chosen.usual_s or chosen.longest_s / 2, **common,
+                longest_s=chosen.longest_s, usual_s=chosen.usual_s or chosen.longest_s / 2,
+                speech=Silero() if chosen.cut == "silero" else None, **common,
             )  # fmt: skip
         frame_s = FRAME_STRIDE / SAMPLE_RATE_HZ
         for first, piece in windows.at_word_ends(heard, vocab.blank_id, vocab.delimiter_id):

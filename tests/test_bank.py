@@ -216,7 +216,7 @@ def test_the_least_recently_used_go_out_and_pinned_ones_stay(registry: Path) -> 
 def test_resident_adapters_are_not_read_again(registry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = Bank(registry, options=OPTIONS)
     first = one.voice("mdw")
-    monkeypatch.setattr(AdapterFolder, "load", None)  # whoever calls it now fails
+    monkeypatch.setattr(AdapterFolder, "opening", None)  # whoever calls it now fails
     assert one.voice("mdw") is first
     with pytest.raises(TypeError):
         one.voice("wol")

@@ -32,7 +32,12 @@ def emissions(text: str, *, sure: float = 0.9) -> NDArray[np.float32]:
 
 @pytest.fixture(params=DECODERS)
 def decoder(request: pytest.FixtureRequest) -> Decoder:
-    made: Decoder = plugins.load("decoders", request.param).build(VOCAB)
+    try:
+        made: Decoder = plugins.load("decoders", request.param).build(VOCAB)
+    except OptionError as reason:
+        if request.param not in {"flashlight", "torchaudio_cuda"}:
+            raise
+        pytest.skip(str(reason))  # what it needs is not installed here, or not plugged in
     return made
 
 

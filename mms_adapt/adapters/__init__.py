@@ -25,6 +25,7 @@ A kind whose adapters are to stand side by side, each row of a batch going throu
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -47,7 +48,7 @@ class Weights:
     first_layer: int = 0
     form: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def shape(self) -> tuple[object, ...]:
         """What adapters must have in common to be put side by side."""
         return (self.form, *(tuple(one.shape) for one in self.tensors))

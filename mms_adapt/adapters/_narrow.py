@@ -24,16 +24,30 @@ def shapes(hidden_size: int, width: int) -> dict[str, tuple[int, ...]]:
     return dict(zip(PARTS, sizes, strict=True))
 
 
-def folded(parts: Sequence[Tensor]) -> Folded:
-    """Return what the six parts, each `(layers, ...)` in the order of `PARTS`, compute, as three matrices.
+def folded(layers: Sequence[Sequence[Tensor]]) -> Folded:
+    """Return what the six parts of each layer, in the order of `PARTS`, compute, as three matrices.
+
+    Every number is written once, to where it stays: opening an adapter waits for this.
 
     Returns:
         Down `(layers, width + 8, hidden)`, its bias `(layers, 1, width + 8)`, and up with its bias
         `(layers, hidden, width + 8)`; what is added to the width is zero but for one channel, which is
         always 1, and whose row of the way up is the bias: one product less in every layer.
     """
-    inward, inner, outward = packed.folded(parts)
-    return inward, inner[:, None], outward.transpose(1, 2).contiguous()
+    count, (width, hidden) = len(layers), layers[0][2].shape
+    inward = torch.empty(count, width + packed.ROOM, hidden)
+    inner = torch.zeros(count, 1, width + packed.ROOM)
+    outward = torch.empty(count, hidden, width + packed.ROOM)
+    inward[:, width:] = 0.0
+    outward[:, :, width + 1 :] = 0.0
+    ways = (inward[:, :width], inner[:, 0, :width], outward[:, :, :width])
+    for layer, down, bias, up in zip(layers, *(one.unbind() for one in ways), strict=True):
+        torch.mul(layer[2], layer[0], out=down)
+        torch.addmv(layer[3], layer[2], layer[1], out=bias)
+        up.copy_(layer[4])
+    inner[:, 0, width] = 1.0
+    torch.stack([layer[5] for layer in layers], out=outward[:, :, width])
+    return inward, inner, outward
 
 
 def mixed(parts: Sequence[tuple[float, Folded]]) -> Folded:

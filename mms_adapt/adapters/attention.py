@@ -10,6 +10,7 @@ Source: Pratap et al. 2023, Scaling Speech Technology to 1,000+ Languages, secti
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar
 
 import torch
@@ -121,20 +122,14 @@ def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, lay
             have no adapter has one.
     """
     shapes = _narrow.shapes(hidden_size, config.size)
-    expected = {
-        _NAME.format(layer, part): shape for layer in range(layer_count) for part, shape in shapes.items()
-    }
+    names = [[_NAME.format(layer, part) for part in shapes] for layer in range(layer_count)]
     first = layer_count - (layer_count if config.layers == "all" else int(config.layers))
     if first < 0:
         raise AdapterMismatchError(f"adapter_layers={config.layers}: the backbone has {layer_count} layers")
-    expect(tensors, expected)
-    parts = [
-        torch.stack([tensors[_NAME.format(layer, part)].float() for layer in range(layer_count)])
-        for part in _narrow.PARTS
-    ]
-    gain, *others = parts
-    for layer in range(first):
-        if any(bool(one[layer].any()) for one in others) or not bool((gain[layer] == 1).all()):
+    expect(tensors, dict(zip(chain(*names), [*shapes.values()] * layer_count, strict=True)))
+    parts = [[tensors[name].float() for name in each] for each in names]
+    for layer, (gain, *others) in enumerate(parts[:first]):
+        if any(bool(one.any()) for one in others) or not bool((gain == 1).all()):
             raise AdapterMismatchError(f"layer {layer} belongs to those without an adapter, but has one")
     return Weights(_narrow.folded(parts), first)
 

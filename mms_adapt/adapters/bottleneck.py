@@ -169,13 +169,14 @@ def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, lay
          for layer in layers for place in places for part, shape in shapes.items()},
     )  # fmt: skip
     found: list[Tensor] = []
+    none = [torch.zeros(shape) for shape in shapes.values()]
     for place in places:
-        parts = []
-        for part, shape in shapes.items():
-            whole = torch.zeros(layer_count, *shape)
-            for layer in layers:
-                whole[layer] = tensors[_NAME.format(layer, place, part)]
-            parts.append(whole * config.factor if part.startswith("linear_2") else whole)
+        parts = [none] * layers.start
+        for layer in layers:
+            named = {part: tensors[_NAME.format(layer, place, part)].float() for part in shapes}
+            parts.append(
+                [one * config.factor if part.startswith("linear_2") else one for part, one in named.items()]
+            )
         found += _narrow.folded(parts)
     return Weights(tuple(found), layers.start, (config.mode, *places))
 

@@ -9,7 +9,7 @@ vocabulary continuous speech recognition using bi-directional recurrent DNNs", 2
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -18,16 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mms_adapt import ngram
-from mms_adapt.align import align
-from mms_adapt.decoders import Hypothesis, Token, _hot_words, geometric_mean
-from mms_adapt.decoders.greedy import FRAME_S, Greedy, words_of
+from mms_adapt.decoders import _hot_words
+from mms_adapt.decoders._search import NEVER, Search
 from mms_adapt.errors import OptionError
 from mms_adapt.ngram import BEGIN, END, NGram
 
 if TYPE_CHECKING:
     from mms_adapt.vocab import Vocab
-
-_NEVER = -math.inf
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ class _Text:
         return found[::-1]
 
 
-class Beam(Greedy):
+class Beam(Search):
     """Prefix beam search over one vocabulary."""
 
     def __init__(self, vocab: "Vocab", options: Options) -> None:
@@ -128,57 +125,11 @@ class Beam(Greedy):
         self.by_grapheme = self.lm is not None and self.tokens[self.delimiter_id] in self.lm.tokens
         self.hot = _hot_words.HotWords(vocab, _hot_words.of(options.hot_words or {}))
 
-    def decode(self, emissions: Any, frame_counts: Sequence[int]) -> list[Hypothesis]:
-        """Decode a batch.
-
-        Args:
-            emissions: Log-probabilities, `(batch, frames, vocab)`, numpy or torch.
-            frame_counts: Real frames of each row, `(batch,)`.
-
-        Returns:
-            One hypothesis a row.
-
-        Raises:
-            VocabError: If the emissions' last axis is not this vocabulary.
-        """
-        self.check(emissions, frame_counts)
-        if not isinstance(emissions, np.ndarray):
-            emissions = emissions.detach().float().cpu().numpy()
-        rows = zip(emissions, map(int, frame_counts), strict=True)
-        return [self._hypothesis(row[:count].astype(np.float64)) for row, count in rows]
-
-    def _hypothesis(self, logs: NDArray[np.float64]) -> Hypothesis:
-        """Decode one utterance from log-probabilities `(frames, vocab)`."""
-        if not len(logs):
-            return Hypothesis("")
-        best = np.exp(logs.max(axis=1))
-        logs = self._spoken(logs)
-        ids = self.search(logs)
-        if not ids:
-            return Hypothesis("", confidence=geometric_mean(map(float, best)))
-        spans = align(logs, ids, self.blank_id)
-        tokens = tuple(
-            Token(self.tokens[one.token_id], one.start * FRAME_S, one.end * FRAME_S, math.exp(one.peak))
-            for one in spans
-        )
-        words = tuple(words_of(tokens, self.tokens[self.delimiter_id]))
-        sure = geometric_mean(one.confidence for one in tokens)
-        return Hypothesis(" ".join(one.word for one in words), tokens, words, sure)
-
-    def _spoken(self, logs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return log-probabilities in which tokens that are no text count as blanks."""
-        found = logs.copy()
-        found[:, self.blank_id] = np.logaddexp.reduce(logs[:, self.skipped], axis=1)
-        others = self.skipped.copy()
-        others[self.blank_id] = False
-        found[:, others] = _NEVER
-        return found
-
     def search(self, logs: NDArray[np.float64]) -> list[int]:
         """Return the tokens of the best text, from log-probabilities `(frames, vocab)`."""
         root = _Text(None, -1, "", (BEGIN,), 0.0, _hot_words.ROOT)
         known: dict[tuple[_Text, int], _Text] = {}
-        beams: dict[_Text, tuple[float, float]] = {root: (0.0, _NEVER)}  # ending in a blank; in its token
+        beams: dict[_Text, tuple[float, float]] = {root: (0.0, NEVER)}  # ending in a blank; in its token
         for frame in logs:
             tried = np.flatnonzero(frame >= self.options.token_floor)
             steps = [(int(one), float(frame[one])) for one in tried if one != self.blank_id]
@@ -196,7 +147,7 @@ class Beam(Greedy):
         found: dict[_Text, list[float]] = {}
         for text, (in_blank, in_token) in beams.items():
             both = _add(in_blank, in_token)
-            here = found.setdefault(text, [_NEVER, _NEVER])
+            here = found.setdefault(text, [NEVER, NEVER])
             here[0] = _add(here[0], both + blank)
             for token, log in steps:
                 if token == self.delimiter_id and text.token in (self.delimiter_id, -1):
@@ -206,12 +157,12 @@ class Beam(Greedy):
                     continue
                 if token == text.token:
                     here[1] = _add(here[1], in_token + log)
-                    if in_blank == _NEVER:
+                    if in_blank == NEVER:
                         continue
                 longer = known.get((text, token))
                 if longer is None:
                     longer = known[text, token] = self._longer(text, token)
-                there = found.setdefault(longer, [_NEVER, _NEVER])
+                there = found.setdefault(longer, [NEVER, NEVER])
                 there[1] = _add(there[1], (in_blank if token == text.token else both) + log)
         return {text: (pair[0], pair[1]) for text, pair in found.items()}
 
@@ -232,7 +183,7 @@ class Beam(Greedy):
         whole: dict[_Text, float] = {}
         for text, pair in beams.items():
             bare = text.parent if text.token == self.delimiter_id and text.parent else text
-            whole[bare] = _add(whole.get(bare, _NEVER), _add(*pair))
+            whole[bare] = _add(whole.get(bare, NEVER), _add(*pair))
         return max(whole, key=lambda text: whole[text] + self._ended(text)).ids()
 
     def _longer(self, text: _Text, token: int) -> _Text:
@@ -270,4 +221,4 @@ def _add(left: float, right: float) -> float:
     """Return the logarithm of the sum of two numbers given by theirs."""
     if left < right:
         left, right = right, left
-    return left if right == _NEVER else left + math.log1p(math.exp(right - left))
+    return left if right == NEVER else left + math.log1p(math.exp(right - left))

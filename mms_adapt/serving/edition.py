@@ -129,7 +129,20 @@ def read(folder: Path, target_lang: str, backbone: Backbone, *, allow_sibling: b
         AdapterMismatchError: If it belongs to another backbone or language, or does not fit.
     """
     seen = stamp(folder)
-    adapter = AdapterFolder.load(folder)
+    with AdapterFolder.opening(folder) as adapter:
+        found = _of(folder, adapter, target_lang, backbone, seen, allow_sibling)
+    return found
+
+
+def _of(
+    folder: Path,
+    adapter: AdapterFolder,
+    target_lang: str,
+    backbone: Backbone,
+    seen: Stamp,
+    allow_sibling: bool,
+) -> Edition:
+    """Return the edition of an adapter that was read."""
     written = adapter.passport
     if written.target_lang != target_lang:
         raise AdapterMismatchError(
@@ -142,12 +155,6 @@ def read(folder: Path, target_lang: str, backbone: Backbone, *, allow_sibling: b
             f"{folder}: adapters of the kind {written.kind!r} cannot stand beside others in one batch; use "
             "it alone, with --adapter"
         )
-    weight, bias = adapter.tensors[f"{HEAD}weight"].float(), adapter.tensors[f"{HEAD}bias"].float()
-    if weight.ndim != 2 or bias.ndim != 1 or weight.shape[1] != backbone.hidden_size:
-        raise AdapterMismatchError(
-            f"{folder}: its head is {tuple(weight.shape)}, and the backbone {backbone.name!r} has "
-            f"{backbone.hidden_size} channels"
-        )
     try:
         weights = kind.weights(
             adapter.tensors, kind.Config(**written.kind_options), backbone.hidden_size, backbone.layer_count
@@ -156,16 +163,22 @@ def read(folder: Path, target_lang: str, backbone: Backbone, *, allow_sibling: b
         raise AdapterMismatchError(
             f"{folder} does not fit the backbone {backbone.name!r}: {error}"
         ) from error
+    head, bias = _head(folder, adapter, backbone)
+    version = adapter.version_on(backbone)
+    return Edition(replace(adapter, tensors={}), version, kind, weights, head, bias, seen)
+
+
+def _head(folder: Path, adapter: AdapterFolder, backbone: Backbone) -> tuple[Tensor, Tensor]:
+    """Return head `(hidden, width)` and bias `(1, width)` of an adapter, padded."""
+    weight, bias = adapter.tensors[f"{HEAD}weight"].float(), adapter.tensors[f"{HEAD}bias"].float()
+    if weight.ndim != 2 or bias.ndim != 1 or weight.shape[1] != backbone.hidden_size:
+        raise AdapterMismatchError(
+            f"{folder}: its head is {tuple(weight.shape)}, and the backbone {backbone.name!r} has "
+            f"{backbone.hidden_size} channels"
+        )
     more = -len(bias) % HEAD_MULTIPLE
-    return Edition(
-        replace(adapter, tensors={}),
-        adapter.version_on(backbone),
-        kind,
-        weights,
-        pad(weight.T, (0, more)).contiguous(),
-        pad(bias, (0, more), value=-math.inf)[None],
-        seen,
-    )
+    padded = pad(weight, (0, 0, 0, more))  # `(width, hidden)`
+    return padded.T.contiguous(), pad(bias, (0, more), value=-math.inf)[None]
 
 
 def blended(blend: Blend, editions: Sequence[Edition]) -> Edition:
@@ -221,7 +234,7 @@ def stamp(folder: Path, *, whole: bool = False) -> Stamp:
     """
     try:
         if not whole:
-            return (_look(passport.FILE, os.stat(folder / passport.FILE)),)
+            return (_look(passport.FILE, os.stat(f"{folder}{os.sep}{passport.FILE}")),)
     except OSError:
         pass
     found = []

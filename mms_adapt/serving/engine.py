@@ -111,7 +111,11 @@ class Engine:
             distinct = {id(editions[row].weights): editions[row].weights for row in rows}
             numbers = {key: number for number, key in enumerate(distinct)}
             stack = self._stacked(editions[rows[0]].kind, tuple(distinct.values()))
-            which = torch.tensor([numbers[id(editions[row].weights)] for row in rows], device=device)
+            which = (
+                torch.tensor([numbers[id(editions[row].weights)] for row in rows], device=device)
+                if len(distinct) > 1
+                else torch.zeros(len(rows), dtype=torch.int64, device=device)  # nothing travels to a card
+            )
             whole = len(rows) == len(editions)
             found.append((stack, None if whole else torch.tensor(rows, device=device), which))
         return _Rows(found)

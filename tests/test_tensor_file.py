@@ -1,0 +1,88 @@
+"""Files of tensors read without a copy: as the library reads them; what it refuses is never taken."""
+
+import json
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from mms_adapt.tensor_file import views
+
+TENSORS = {"b.weight": torch.arange(6.0).reshape(2, 3), "a": torch.tensor([7.0, -1.0]), "c": torch.ones(1)}
+
+
+def held(content: bytes) -> memoryview:
+    return memoryview(np.frombuffer(content, np.uint8).copy())
+
+
+def made(header: Any, numbers: int = 4) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + bytes(4 * numbers)
+
+
+def entry(first: int, stop: int, *shape: Any, dtype: str = "F32") -> dict[str, Any]:
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [first, stop]}
+
+
+def test_what_the_library_reads_is_the_same() -> None:
+    for metadata in (None, {"format": "pt"}):
+        content = save(TENSORS, metadata)
+        found = views(held(content))
+        assert found is not None and found.keys() == TENSORS.keys()
+        assert all(torch.equal(one, found[name]) for name, one in load(content).items())
+        assert len({one.untyped_storage().data_ptr() for one in found.values()}) == 1  # nothing was copied
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"1234567", made({}), made([]), made(b"{"), made({"a": entry(0, 16, 4)})[:-1],
+        made({"a": entry(0, 16, 4)}) + b"1", made({"a": entry(0, 12, 3)}), made({"a": entry(4, 16, 3)}),
+        made({"a": entry(0, 16, 3)}), made({"a": entry(0, 8, 2), "b": entry(4, 16, 3)}),
+        made({"a": entry(0, 16, -4)}), made({"a": entry(0, 16, 4.0)}), made({"a": entry(0, 16, True, 4)}),
+        made({"a": {**entry(0, 16, 4), "more": 1}}), made({"a": {"dtype": "F32", "shape": [4]}}),
+        made({"a": entry(0, 16, 8, dtype="F16")}), made({"a": 1}), made({"a": entry(0, "16", 4)}),
+        made({"\ud800": entry(0, 16, 4)}), made({"__metadata__": {"a": float("nan")}, "a": entry(0, 16, 4)}),
+        struct.pack("<Q", 1 << 40) + b"{}", struct.pack("<Q", 2) + b"{}",
+        made(b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},"a":{"dtype":"F32","shape":[2,2],'
+             b'"data_offsets":[0,16]}}'),
+    ],
+)  # fmt: skip
+def test_what_is_not_plain_is_left_to_the_library(content: bytes) -> None:
+    assert views(held(content)) is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_what_the_library_refuses_is_never_taken(data: st.DataObject) -> None:
+    """Files with some bytes changed, cut or doubled: whatever is taken, the library takes and reads alike."""
+    content = bytearray(save(TENSORS))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        how = data.draw(st.sampled_from(["set", "digit", "cut", "twice"]))
+        if how == "set":
+            content[place] = data.draw(st.integers(0, 255))
+        elif how == "digit":
+            content[place] = ord(data.draw(st.sampled_from('0123456789,"[]{}')))
+        elif how == "cut":
+            del content[place : place + data.draw(st.integers(1, 8))]
+        else:
+            content[place:place] = content[place : place + data.draw(st.integers(1, 8))]
+        if not content:
+            return
+    found = views(held(bytes(content)))
+    if found is None:
+        return
+    try:
+        expected = load(bytes(content))
+    except (SafetensorError, ValueError, KeyError) as reason:
+        raise AssertionError(f"the library refuses it: {reason}") from reason
+    assert found.keys() == expected.keys()
+    assert all(found[name].numpy().tobytes() == one.numpy().tobytes() for name, one in expected.items())
