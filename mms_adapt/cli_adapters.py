@@ -169,19 +169,15 @@ def merge(
     if weights is not None and dev is not None:
         raise OptionError("--weights and --dev: give the weights, or let them be found, not both")
     options = given(rank=rank, density=density, target_lang=target_lang, licence=licence)
-    from mms_adapt.composition.merging import merge as run
-
-    if dev is None and calibrate is None:
-        made = run(adapters, _numbers(weights), method=method, **options)
-        terminal_adapters.show_merge(made.save(out))
-        return
     from mms_adapt import backbone as backbones
     from mms_adapt.checkpoint import AdapterFolder
     from mms_adapt.composition.calibration import Speech
+    from mms_adapt.composition.merging import merge as run
     from mms_adapt.composition.weights import search
 
     parents = [AdapterFolder.load(one) for one in adapters]
-    base = backbones.load(backbone or parents[0].backbone_name, device=device)
+    if dev is not None or calibrate is not None:
+        base = backbones.load(backbone or parents[0].backbone_name, device=device)
     if calibrate is not None:
         options["calibration"] = Speech(calibrate, base)
     if dev is None:

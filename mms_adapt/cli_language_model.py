@@ -5,7 +5,7 @@ models are estimated or searched.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -68,31 +68,16 @@ def tune(
     if lm is None and not install:
         raise OptionError("--no-install without --lm would leave no model to use: make one with mms-adapt lm")
     model = language_model.build(prepared).model if lm is None else ngram.read(lm)
+    through: dict[str, Any] = {"device": device, "backbone": backbone, "allow_sibling": allow_sibling}
+    through["dev_minutes"] = dev_minutes
     with terminal.progress(quiet=quiet) as progress:
         found = language_model.tune(
-            adapter,
-            prepared,
-            model,
-            unit=unit,
-            dev_minutes=dev_minutes,
-            beam_width=beam_width,
-            device=device,
-            backbone=backbone,
-            allow_sibling=allow_sibling,
-            progress=progress,
+            adapter, prepared, model, unit=unit, beam_width=beam_width, progress=progress, **through
         )
     length = None
     if parts:
         with terminal.progress(quiet=quiet) as progress:
-            length = part_length.choose(
-                adapter,
-                prepared,
-                dev_minutes=dev_minutes,
-                device=device,
-                backbone=backbone,
-                allow_sibling=allow_sibling,
-                progress=progress,
-            )
+            length = part_length.choose(adapter, prepared, progress=progress, **through)
     path = language_model.install(adapter, model, found) if lm is None or install else lm
     terminal_tuning.show_tuned(found, language_model.options_of(found, path), installed=install)
     if length is not None:

@@ -1,5 +1,6 @@
 """What the documents show works: commands and Python are run on a tiny corpus, modules are used."""
 
+import importlib.util
 import re
 import shlex
 import shutil
@@ -100,6 +101,8 @@ def test_every_command_of_a_document_runs(
     monkeypatch.chdir(place)
     ready(place)
     for words in commands(document):
+        if "flashlight" in words and importlib.util.find_spec("flashlight") is None:
+            continue  # it has wheels for some versions of Python alone
         if words[0] == "compare":
             two_scores(place, words)
         if words[0] == "train-many":
