@@ -5,7 +5,8 @@
 One part of the data is evaluated with float32 and with int8; error rates have 95 % intervals, and their
 difference is paired by utterance. For the speed both models hear the same utterances in turn, several times,
 and the best time of each counts. Last come single matrices of random numbers in the sizes of the backbone in
-the package and of MMS-1B. Speeds are ratios within one run: above 1, int8 is quicker.
+the package and of MMS-1B; with --int-mm the product of `torch._int_mm` alone, too, which is used where torch
+has no oneDNN. Speeds are ratios within one run: above 1, int8 is quicker.
 """
 
 from __future__ import annotations
@@ -78,10 +79,22 @@ def timed(do: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def matrix(inside: int, outside: int, rounds: int) -> float:
-    """Return how many times as fast int8 multiplies `(frames, in)` by `(in, out)`."""
+def int_mm(linear: nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the product of integers of a layer's shape, whatever it is given."""
+    random = torch.Generator().manual_seed(0)
+    hidden, weight = (
+        torch.randint(-127, 128, (rows, linear.in_features), generator=random, dtype=torch.int8)
+        for rows in (FRAMES, linear.out_features)
+    )
+    return lambda _: torch._int_mm(hidden, weight.t())
+
+
+def matrix(
+    inside: int, outside: int, rounds: int, other: Callable[..., Callable[[torch.Tensor], torch.Tensor]]
+) -> float:
+    """Return how many times as fast another layer multiplies `(frames, in)` by `(in, out)`."""
     linear = nn.Linear(inside, outside).requires_grad_(False)
-    layers, hidden = (linear, quantise.Int8Linear(linear)), torch.randn(1, FRAMES, inside)
+    layers, hidden = (linear, other(linear)), torch.randn(1, FRAMES, inside)
     best = [float("inf")] * 2
     with torch.inference_mode():
         for _ in range(rounds):
@@ -100,6 +113,7 @@ def main() -> None:
     parser.add_argument("--split", default="test", help="test or dev")
     parser.add_argument("--seconds", type=float, default=40, help="speech for the speed")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--int-mm", action="store_true", help="torch._int_mm beside it")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -110,10 +124,15 @@ def main() -> None:
         given = options.adapter, options.prepared, options.split
         errors(*given)
         print(f"whole model: {speed(*given, options.seconds, options.rounds):.2f} times as fast")
-    for name, (hidden, wide) in SIZES.items():
-        pair = [matrix(*size, options.rounds) for size in ((hidden, hidden), (hidden, wide), (wide, hidden))]
-        told = ", ".join(f"{one:.2f}" for one in pair)
-        print(f"matrices of {name}, attention and the two of the feed-forward block: {told}", flush=True)
+    ways: dict[str, Callable[..., Callable[[torch.Tensor], torch.Tensor]]] = {"int8": quantise.Int8Linear}
+    if options.int_mm:
+        ways["torch._int_mm"] = int_mm
+    for way, other in ways.items():
+        for name, (hidden, wide) in SIZES.items():
+            sizes = (hidden, hidden), (hidden, wide), (wide, hidden)
+            rounds = 1 if other is int_mm else 10 * options.rounds
+            told = ", ".join(f"{matrix(*size, rounds, other):.2g}" for size in sizes)
+            print(f"{way}, matrices of {name}, attention and the two of the feed-forward block: {told}")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@
 Utterances of a real set are joined, a few at a time, with 0.5 s of faint noise between them, so that the
 borders of each are known. The first word of an utterance should start where its speech starts, and the last
 one end where it ends. Utterances have silence at their ends, so these two places are found by loudness inside
-each utterance alone, without any model: the first and last of three frames of 10 ms running that are louder, in
-decibels, than half-way from its pauses (one frame in twenty stays below; at most 50 dB below the vowels) to its
-loud vowels (one in ten exceeds). How far they move with four or six tenths of the way is printed, too: no
-figure can be surer than that.
+each utterance alone, without any model: the first and last of three frames of 10 ms running that are louder,
+in decibels, than half-way from its pauses (one frame in twenty stays below; at most 50 dB below the vowels)
+to its loud vowels (one in ten exceeds). How far they move with four or six tenths of the way is printed, too:
+no figure can be surer than that.
 
 Words are placed in two ways: the known text is aligned with the whole (`mms_adapt.word_times`), or the whole
 is transcribed, and a word counts to the utterance in which its middle lies. Differences are in milliseconds,

@@ -173,4 +173,4 @@ def test_words_are_compared_with_where_speech_was_put(monkeypatch: pytest.Monkey
 def test_integers_are_timed_without_a_corpus() -> None:
     command = [sys.executable, str(BENCHMARKS / "bench_int8.py"), "--rounds", "1"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert len(re.findall(r"^matrices of .*: [\d.]+, [\d.]+, [\d.]+$", printed, re.M)) == 2
+    assert len(re.findall(r"^int8, matrices of .*: [\d.]+, [\d.]+, [\d.]+$", printed, re.M)) == 2
