@@ -106,10 +106,8 @@ def evaluate(
     """
     chosen, data = options or EvaluateOptions(), Prepared.of(prepared)
     wanted = reports.formats(report, json=json)
-    through = TranscribeOptions(
-        device, decoder, decoder_options, batch_seconds,
-        quantise=chosen.quantise, allow_sibling=chosen.allow_sibling,
-    )  # fmt: skip
+    through = TranscribeOptions(device, decoder, decoder_options, batch_seconds,
+        quantise=chosen.quantise, allow_sibling=chosen.allow_sibling)  # fmt: skip
     utterances = _utterances(data, split)
     transcriber = Transcriber.load(adapter, backbone=backbone, options=through)
     transcriber.check_language(data.target_lang, f"{data.folder}", "evaluate an adapter on")
