@@ -22,6 +22,7 @@ from mms_adapt.residents import Residence, Residents
 from mms_adapt.serving import identify as identification
 from mms_adapt.serving.edition import Blend
 from mms_adapt.serving.engine import Engine
+from mms_adapt.serving.mms_lid import MmsLid
 from mms_adapt.transcribe_options import TranscribeOptions
 from mms_adapt.transcriber import Progress, by_length
 from mms_adapt.voice import Voice
@@ -64,6 +65,7 @@ class Bank:
             backbone.quantise()
         self.backbone = backbone
         self.engine = Engine(backbone)
+        self._lid = MmsLid(self.options.lid, backbone.device) if self.options.lid is not None else None
         self.residents = Residents(self.registry, self.engine, self.options, device_bytes, host_bytes)
 
     def transcribe(
@@ -137,9 +139,11 @@ class Bank:
             sample_rate_hz: Sample rate of an array.
 
         Returns:
-            The candidates, the most likely first; all as likely where nothing sounds.
+            The candidates, the most likely first; all as likely where nothing sounds. With the option `lid`,
+            each tells what the adapters and MMS-LID alone made of it.
 
         Raises:
+            BackboneError: If the checkpoint of MMS-LID is missing, or is none.
             OptionError: If there are no candidates, or no time is given.
         """
         return self._identified(open_recording(recording, sample_rate_hz), candidates, seconds)
@@ -172,7 +176,8 @@ class Bank:
                 identification.hear(row[:, : len(one.vocab)].cpu().numpy(), one.vocab, one.spelling)
                 for row, one in zip(rows, group, strict=True)
             ]
-        return identification.rank(places, heard, counts[0])
+        ranked = identification.rank(places, heard, counts[0])
+        return ranked if self._lid is None else identification.combine(ranked, self._lid.hear(samples))
 
     @property
     def _batch_samples(self) -> int:

@@ -8,7 +8,7 @@ call of a public function, whose module is imported only then.
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -32,6 +32,7 @@ from mms_adapt.cli_options import (
     Checkpointing,
     Code,
     CorpusOption,
+    Cut,
     Decoder,
     DecoderOptions,
     Device,
@@ -44,6 +45,7 @@ from mms_adapt.cli_options import (
     Layout,
     Lean,
     LetIn,
+    Lid,
     Mix,
     Normaliser,
     On,
@@ -222,6 +224,8 @@ def transcribe(
     decoder_option: DecoderOptions = None,
     hot_word: HotWord = None,
     hot_words: HotWords = None,
+    cut: Cut = "pauses",
+    lid: Lid = None,
     quantise: Quantise = "none",
     device: Device = "auto",
     backbone: AdaptersBackbone = None,
@@ -242,6 +246,7 @@ def transcribe(
     writer = plugins.load("writers", format)
     if add_to is not None:
         terminal.check_add_to(add_to, audio, out)
+    options: dict[str, Any] = {"device": device, "cut": cut, "lid": lid, "quantise": quantise}
     with terminal.progress(quiet=quiet) as progress:
         hypotheses = run(
             list(audio),
@@ -252,10 +257,9 @@ def transcribe(
             mix=weights(mix),
             decoder=decoder,
             decoder_options=decoding(decoder_option, hot_word, hot_words),
-            quantise=quantise,
-            device=device,
-            backbone=backbone,
+            **options,
             allow_sibling=allow_sibling,
+            backbone=backbone,
             progress=progress,
         )
     terminal.tell_languages(hypotheses)

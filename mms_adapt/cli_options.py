@@ -44,6 +44,21 @@ HotWord = Annotated[
 HotWords = Annotated[
     Path | None, typer.Option(help="File of such words, one a line, a weight behind it where it is not 3.")
 ]
+Cut = Annotated[
+    str,
+    typer.Option(
+        metavar="pauses|silero|overlap",
+        help="How long recordings are cut: at pauses of loudness, where silero-vad hears nobody speak (extra "
+        "vad), or into windows that overlap.",
+    ),
+]
+Lid = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHECKPOINT",
+        help="Ask MMS-LID too which language it is: a folder, or a name such as facebook/mms-lid-126.",
+    ),
+]
 Quantise = Annotated[str, typer.Option(help="none, or int8: on a CPU quicker, and a little less exact.")]
 Backbone = Annotated[
     str | None, typer.Option(help="embedded, a name such as facebook/mms-1b-all, or a folder.")

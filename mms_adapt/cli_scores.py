@@ -18,6 +18,7 @@ from mms_adapt.cli_options import (
     Decoder,
     DecoderOptions,
     Device,
+    Quantise,
     Quiet,
     decoder_pairs,
     given,
@@ -37,6 +38,7 @@ def evaluate(
     report: Report = None,
     decoder: Decoder = "auto",
     decoder_option: DecoderOptions = None,
+    quantise: Quantise = "none",
     device: Device = "auto",
     backbone: AdaptersBackbone = None,
     allow_sibling: AllowSibling = False,
@@ -69,7 +71,11 @@ def evaluate(
             device=device,
             backbone=backbone,
             options=EvaluateOptions(
-                embed_audio=sound, embed_audio_mb=sound_mb, allow_sibling=allow_sibling, note=note
+                embed_audio=sound,
+                embed_audio_mb=sound_mb,
+                allow_sibling=allow_sibling,
+                note=note,
+                quantise=quantise,
             ),
             progress=progress,
         )

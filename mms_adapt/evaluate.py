@@ -18,7 +18,7 @@ from mms_adapt import audio, breakdown, language, noted, reports, text
 from mms_adapt.breakdown import Breakdown
 from mms_adapt.decoders import Hypothesis
 from mms_adapt.edits import canonical
-from mms_adapt.errors import SplitError
+from mms_adapt.errors import OptionError, SplitError
 from mms_adapt.inspection.spectrogram import png
 from mms_adapt.manifest import Utterance
 from mms_adapt.measure import measure
@@ -48,6 +48,7 @@ class EvaluateOptions:
             score is marked.
         note: Write the score into the adapter's passport, in place of the last one of the same part, with all
             that is needed to measure it again.
+        quantise: "none", or "int8": 8-bit integers in the encoder on a CPU; the score is marked.
     """
 
     bootstrap: int = 1000
@@ -56,6 +57,14 @@ class EvaluateOptions:
     embed_audio_mb: float = 24.0
     allow_sibling: bool = False
     note: bool = False
+    quantise: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.note and self.quantise != "none":
+            raise OptionError(
+                f"quantise={self.quantise!r}: a passport tells scores of the exact model; leave quantise or "
+                "note out"
+            )
 
 
 def evaluate(
@@ -97,8 +106,8 @@ def evaluate(
     """
     chosen, data = options or EvaluateOptions(), Prepared.of(prepared)
     wanted = reports.formats(report, json=json)
-    sibling = chosen.allow_sibling
-    through = TranscribeOptions(device, decoder, decoder_options, batch_seconds, allow_sibling=sibling)
+    through = TranscribeOptions(device, decoder, decoder_options, batch_seconds,
+        quantise=chosen.quantise, allow_sibling=chosen.allow_sibling)  # fmt: skip
     utterances = _utterances(data, split)
     transcriber = Transcriber.load(adapter, backbone=backbone, options=through)
     transcriber.check_language(data.target_lang, f"{data.folder}", "evaluate an adapter on")
@@ -255,6 +264,8 @@ def _conditions(transcriber: Transcriber, data: Prepared, split: str) -> Conditi
         marks.append("normaliser_differs")
     if transcriber.adapter.relation(transcriber.backbone) == "sibling":
         marks.append("backbone_sibling")
+    if transcriber.options.quantise != "none":
+        marks.append("int8")
     given = transcriber.decoder_options
     return Conditions(
         normaliser=data.normaliser,

@@ -5,6 +5,10 @@ alone and knows neither models nor languages: music and noise are stretches, too
 
 A pause is where the loudness is near the recording's own floor. Stretches beside a short pause are joined
 while they stay short; one without a pause is cut where it is quietest.
+
+`stretches` cuts recordings, too, for a model that transcribes them: block by block as they are heard, at
+whole frames, and with nothing passed over that may be a word. Stretches here are for people who transcribe:
+the floor is the whole recording's, and what is too short for an utterance is passed over and counted.
 """
 
 from collections.abc import Sequence

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mms_adapt import language
-from mms_adapt.audio import FRAME_STRIDE, RECEPTIVE_FIELD
+from mms_adapt.audio import FRAME_STRIDE, RECEPTIVE_FIELD, SAMPLE_RATE_HZ
 from mms_adapt.errors import BackboneError, VocabError
 from mms_adapt.vocab import Vocab
 
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 EMBEDDED = Path(__file__).parent / "embedded"
 MMS_LICENCE = "CC-BY-NC-4.0"
+_IDENTIFIER = "Wav2Vec2ForSequenceClassification"
+_LID = "MMS-LID"
+_GIVE = {
+    "backbone": "embedded, a folder with config.json and model.safetensors, or a name on the hub such as "
+    "facebook/mms-1b-all",
+    _LID: "a folder with config.json, preprocessor_config.json and model.safetensors, or a name on the hub "
+    "such as facebook/mms-lid-126",
+}
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _HUB_FILES = ["config.json", "*processor_config.json", "tokenizer_config.json", "vocab.json", "README.md"]
 _OWNED = re.compile(r"\.adapter_layer\.|^lm_head\.")
@@ -116,15 +124,30 @@ def find(name: str | os.PathLike[str]) -> Pretrained:
     folder = _folder(name)
     config = _json(folder / "config.json")
     _check(name, config)
-    path = folder / "preprocessor_config.json"
-    if not path.is_file() and (folder / "processor_config.json").is_file():
-        path = folder / "processor_config.json"  # what newer versions of transformers write
-    settings = _json(path)
-    settings = settings.get("feature_extractor", settings)
+    path, settings = _settings(folder)
     licence = MMS_LICENCE if name.startswith("facebook/mms-") else _licence(folder / "README.md")
     normalise = bool(settings.get("do_normalize", True))
     weights, parents = _weights(name, folder), _parents(folder)
     return Pretrained(name, folder, config, normalise, weights, (path,), licence, parents)
+
+
+def find_identifier(name: str | os.PathLike[str]) -> Pretrained:
+    """Look for a checkpoint of MMS-LID, which tells languages apart by their sound.
+
+    Args:
+        name: A folder, or owner/model on the hub, which is fetched where it is not yet here.
+
+    Raises:
+        BackboneError: If it is not there, is of another architecture, or does not name languages.
+    """
+    name = os.fspath(name)
+    folder = _folder(name, _LID)
+    config = _json(folder / "config.json")
+    path, settings = _settings(folder)
+    _check_identifier(name, config, settings)
+    licence = MMS_LICENCE if name.startswith("facebook/mms-") else _licence(folder / "README.md")
+    normalise = bool(settings.get("do_normalize", True))
+    return Pretrained(name, folder, config, normalise, _weights(name, folder, _LID), (path,), licence)
 
 
 def fingerprint(tensors: "Iterable[tuple[str, Tensor]]") -> str:
@@ -181,9 +204,9 @@ def read_tensors(
         ) from reason
 
 
-def _folder(name: str) -> Path:
+def _folder(name: str, what: str = "backbone") -> Path:
     """Return the folder with a model's files, fetched where need be."""
-    if name == "embedded":
+    if name == "embedded" and what == "backbone":
         if not (EMBEDDED / "config.json").is_file():
             raise BackboneError(
                 "this installation has no embedded backbone (mms_adapt/embedded is missing); install the "
@@ -193,18 +216,15 @@ def _folder(name: str) -> Path:
     if Path(name).is_dir():
         return Path(name)
     if not _on_hub(name):
-        raise BackboneError(
-            f"backbone {name!r}: there is no such folder; give embedded, a folder with config.json and "
-            "model.safetensors, or a name on the hub such as facebook/mms-1b-all"
-        )
-    return _download(name, [*_HUB_FILES, "model*.safetensors", "model.safetensors.index.json"])
+        raise BackboneError(f"{what} {name!r}: there is no such folder; give {_GIVE[what]}")
+    return _download(name, [*_HUB_FILES, "model*.safetensors", "model.safetensors.index.json"], what)
 
 
 def _on_hub(name: str) -> bool:
     return _HUB_NAME.fullmatch(name) is not None and not Path(name).is_dir() and ".." not in name
 
 
-def _download(name: str, files: list[str]) -> Path:
+def _download(name: str, files: list[str], what: str = "backbone") -> Path:
     from huggingface_hub import snapshot_download
 
     try:
@@ -212,7 +232,7 @@ def _download(name: str, files: list[str]) -> Path:
     except Exception as error:  # the hub's client raises errors of several libraries
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BackboneError(
-            f"backbone {name}: there is no such folder, and it cannot be fetched from the hub: {reason}. "
+            f"{what} {name}: there is no such folder, and it cannot be fetched from the hub: {reason}. "
             "Is this machine offline? Fetch the model once with a network, or give its folder"
         ) from error
 
@@ -232,6 +252,37 @@ def _json(path: Path, *, needed: bool = True) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise BackboneError(f"{path}: a JSON object is expected")
     return record
+
+
+def _settings(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Return what says how audio is brought in, and where that stands."""
+    path = folder / "preprocessor_config.json"
+    if not path.is_file() and (folder / "processor_config.json").is_file():
+        path = folder / "processor_config.json"  # what newer versions of transformers write
+    settings = _json(path)
+    return path, settings.get("feature_extractor", settings)
+
+
+def _check_identifier(name: str, config: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse a model that does not tell languages apart, or hears another sample rate."""
+    wrong = []
+    if _IDENTIFIER not in (config.get("architectures") or ()):
+        wrong.append(f"architectures is {config.get('architectures')}, not [{_IDENTIFIER!r}]")
+    elif config.get("model_type") != "wav2vec2":
+        wrong.append(f"model_type is {config.get('model_type')!r}, not 'wav2vec2'")
+    else:
+        labels = config.get("id2label")
+        codes = list(labels.values()) if isinstance(labels, dict) else []
+        strange = [one for one in codes if not re.fullmatch(r"[a-z]{3}(-\w+)?", str(one))]
+        if len(codes) < 2 or strange:
+            found = f"such as {strange[0]!r}" if strange else f"{len(codes)} of them"
+            wrong.append(f"id2label names no languages by ISO 639-3 ({found})")
+    if settings.get("sampling_rate", SAMPLE_RATE_HZ) != SAMPLE_RATE_HZ:
+        wrong.append(f"it hears {settings['sampling_rate']} Hz, not {SAMPLE_RATE_HZ}")
+    if wrong:
+        raise BackboneError(
+            f"{_LID} {name}: it does not tell languages apart: {'; '.join(wrong)}. Give {_GIVE[_LID]}"
+        )
 
 
 def _check(name: str, config: Mapping[str, Any]) -> None:
@@ -260,14 +311,14 @@ def _check(name: str, config: Mapping[str, Any]) -> None:
         )
 
 
-def _weights(name: str, folder: Path) -> tuple[Path, ...]:
+def _weights(name: str, folder: Path, what: str = "backbone") -> tuple[Path, ...]:
     index = folder / "model.safetensors.index.json"
     files = sorted(set(_json(index).get("weight_map", {}).values())) if index.is_file() else []
     files = files or ["model.safetensors"]
     missing = [one for one in files if Path(one).name != one or not (folder / one).is_file()]
     if missing:
         raise BackboneError(
-            f"backbone {name}: {folder / missing[0]} is missing; weights are read from safetensors alone, "
+            f"{what} {name}: {folder / missing[0]} is missing; weights are read from safetensors alone, "
             "never from pickles such as pytorch_model.bin"
         )
     return tuple(folder / one for one in files)

@@ -5,6 +5,11 @@ them are left out. It holds about a minute of loudness, whatever the recording's
 models nor files. It goes by loudness, or by what somebody tells it is speech.
 
 A model that learnt from single utterances hears what is about as long best (benchmarks/bench_longform.py).
+
+`pauses` cuts recordings, too, for another reader: a person, who is to be given whole sentences to transcribe.
+It compares with the loudness of the whole recording and passes over what is too short. Here a model listens:
+whatever may be a word must be heard, places are whole frames so that emissions can be put together again, a
+cut through sound is heard beyond, and what is read block by block has no whole to compare with.
 """
 
 from collections.abc import Callable, Iterator

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from mms_adapt.compare import Comparison
-    from mms_adapt.decoders import Hypothesis
+    from mms_adapt.decoders import Candidate, Hypothesis
     from mms_adapt.language_model import LanguageModel
     from mms_adapt.learning_curve import LearningCurve
     from mms_adapt.prepared import Prepared
@@ -296,6 +296,7 @@ def write_hypotheses(
 def tell_languages(hypotheses: "Sequence[Hypothesis]") -> None:
     """Say on standard error which language was found out, how sure that is, and which would be next."""
     from mms_adapt import language
+    from mms_adapt.serving import identify
 
     for one in hypotheses:
         told = [
@@ -304,7 +305,23 @@ def tell_languages(hypotheses: "Sequence[Hypothesis]") -> None:
         ]
         if told:
             name = f"{one.recording}: " if one.recording else ""
-            console(stderr=True).print(name + ", then ".join(told), highlight=False, markup=False)
+            told = [
+                name + ", then ".join(told),
+                *_witnesses(one.candidates[0], identify.elsewhere(one.candidates)),
+            ]
+            for line in told:
+                console(stderr=True).print(line, highlight=False, markup=False)
+
+
+def _witnesses(best: "Candidate", elsewhere: float | None) -> list[str]:
+    """Return what the adapters and MMS-LID said each by itself of the most likely language."""
+    if best.adapters is None or elsewhere is None:
+        return []
+    said = "it does not know this one" if best.lid is None else f"{100 * best.lid:.0f} %"
+    told = [f"  adapters alone {100 * best.adapters:.0f} %; MMS-LID: {said}"]
+    if elsewhere > 0.5:
+        told.append(f"  MMS-LID gives {100 * elsewhere:.0f} % to languages that are no candidates here")
+    return told
 
 
 def check_add_to(document: Path, audio: Sequence[Path], out: Path | None) -> None:

@@ -74,7 +74,8 @@ def transcribe(
     """
     several = isinstance(audio, list | tuple)
     recordings: list[Recording] = list(audio) if several else [audio]  # type: ignore[arg-type,list-item]
-    chosen = _checked(options)
+    finding = not mix and (target_lang == AUTO or not isinstance(target_lang, str | None))
+    chosen = _checked(options, finding)
     if mix or adapter_scale != 1 or target_lang == AUTO or not isinstance(target_lang, str | None):
         asked, among = _asked(target_lang, adapter, mix)
         bank = Bank(registry, backbone=backbone, options=chosen)
@@ -110,17 +111,24 @@ def transcribe_stream(
         A hypothesis for about every minute of audio, its times counted from the recording's start. Their
         texts, but empty ones, joined by spaces, are the text that `transcribe` gives.
     """
-    transcriber = _loaded(target_lang, registry, adapter, backbone, _checked(options))
+    transcriber = _loaded(target_lang, registry, adapter, backbone, _checked(options, finding=False))
     yield from transcriber.stream(audio, sample_rate_hz=sample_rate_hz, progress=progress)
 
 
-def _checked(options: Mapping[str, Any]) -> TranscribeOptions:
+def _checked(options: Mapping[str, Any], finding: bool) -> TranscribeOptions:
+    """Return options, after making sure that they fit a call that finds out the language, or does not."""
     known = set(TranscribeOptions.__dataclass_fields__)
     if options.keys() - known:
         raise OptionError(
             f"unknown options {', '.join(sorted(options.keys() - known))}; known: {', '.join(sorted(known))}"
         )
-    return TranscribeOptions(**options)
+    chosen = TranscribeOptions(**options)
+    if chosen.lid is not None and not finding:
+        raise OptionError(
+            f"lid={str(chosen.lid)!r}: MMS-LID is asked where the language is to be found out; give "
+            "target_lang='auto' or several languages, or leave lid out"
+        )
+    return chosen
 
 
 def _loaded(

@@ -5,6 +5,8 @@ In: options. Out: checked options. It does not know models or recordings.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from os import PathLike
 from typing import Any
 
 from mms_adapt import longform
@@ -33,6 +35,8 @@ class TranscribeOptions:
             the adapter's training makes best: see `fitted`.
         overlap_s: Seconds that a window hears again of the one before it; with overlap.
         quantise: "none", or "int8": 8-bit integers in the encoder on a CPU, quicker and a little less exact.
+        lid: A checkpoint of MMS-LID, a folder or a name such as facebook/mms-lid-126, that is asked beside
+            the adapters where the language is to be found out.
         allow_sibling: Go on where the backbone is the adapter's own after further training, or before it.
     """
 
@@ -46,13 +50,16 @@ class TranscribeOptions:
     overlap_s: float = 4.0
     quantise: str = "none"
     allow_sibling: bool = False
+    lid: str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         wrong = []
         if not self.batch_seconds > 0:
             wrong.append(f"batch_seconds={self.batch_seconds}: give more than 0")
         if self.cut not in longform.CUTS:
-            wrong.append(f"cut={self.cut!r}: give {' or '.join(longform.CUTS)}")
+            near = get_close_matches(str(self.cut).casefold(), longform.CUTS, 1, 0.5)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            wrong.append(f"cut={self.cut!r}: give {' or '.join(longform.CUTS)}{hint}")
         if not 1 <= self.longest_s <= 600:
             wrong.append(f"window_s={self.window_s}: give 1 to 600 seconds")
         if self.cut == "overlap" and not 0 < self.overlap_s < self.longest_s / 2:

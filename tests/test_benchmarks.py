@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 from annotations import textgrid_text
+
+from mms_adapt.decoders import Word
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -148,3 +151,26 @@ def test_ours_and_the_public_recipe_on_the_same_speech(
     assert script.main() == 0
     table = capsys.readouterr().out.splitlines()
     assert [line.split(" | ")[2] for line in table[2:]] == ["recipe", "ours-top:3"]
+
+
+def test_words_are_compared_with_where_speech_was_put(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    bench = importlib.import_module("bench_word_times")
+    random = np.random.default_rng(0)
+    sound = (1e-4 * random.standard_normal(16_000)).astype(np.float32)
+    sound[4_800:12_800] += (0.1 * random.standard_normal(8_000)).astype(np.float32)
+    sound[100:200] += 0.1  # a click is no speech
+    assert bench.speech(sound) == pytest.approx((0.3, 0.8), abs=0.02)
+    (one,) = bench.joined([(sound, "a b"), (sound, "c")], 3)
+    assert one.references == ("a b", "c") and one.spans == ((8_000, 24_000), (32_000, 48_000))
+    assert np.array_equal(one.samples[32_000:48_000], sound) and len(one.samples) == 56_000
+    words = [[Word("a", 0.85, 1.0, 1.0), Word("b", 1.1, 1.25, 1.0)], []]
+    found = list(bench.differences(one, words, [(0.3, 0.8), (0.3, 0.8)]))
+    assert np.allclose(found, [(0.05, -0.05)])
+    assert "start 50 ms" in bench.line("x", found) and "half are over -50" in bench.line("x", found)
+
+
+def test_integers_are_timed_without_a_corpus() -> None:
+    command = [sys.executable, str(BENCHMARKS / "bench_int8.py"), "--rounds", "1"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert len(re.findall(r"^int8, matrices of .*: [\d.]+, [\d.]+, [\d.]+$", printed, re.M)) == 2

@@ -8,6 +8,7 @@ import pytest
 import tiny
 
 import mms_adapt
+from mms_adapt.cli import main
 from mms_adapt.errors import AdapterMismatchError, OptionError, PreparedError
 from mms_adapt.evaluate import EvaluateOptions, evaluate
 from mms_adapt.prepared import Prepared
@@ -147,3 +148,24 @@ def test_sound_is_bounded_by_the_worst(adapter: Path, prepared: Prepared, tmp_pa
     page = path.read_text(encoding="utf-8")
     assert 0 < page.count('"data:audio/mpeg;base64,') < len(score.per_utterance)
     assert len(page) < 0.03e6 + 60_000
+
+
+def test_integers_are_marked_and_compared_with_the_exact_model(
+    adapter: Path, prepared: Prepared, tmp_path: Path
+) -> None:
+    paths = tmp_path / "exact.json", tmp_path / "int8.json"
+    exact = evaluate(adapter, prepared, json=paths[0], device="cpu")
+    coarse = evaluate(
+        adapter, prepared, json=paths[1], device="cpu", options=EvaluateOptions(quantise="int8")
+    )
+    assert "int8" in coarse.marks and "int8" not in exact.marks
+    assert mms_adapt.compare(*paths).cer == (exact.cer, coarse.cer)
+    with pytest.raises(SystemExit) as stopped:
+        words = ["--quantise", "int8", "--device", "cpu", "--quiet", "--json", str(tmp_path / "told.json")]
+        main(["evaluate", str(adapter), str(prepared.folder), *words])
+    assert stopped.value.code == 0
+    assert json.loads((tmp_path / "told.json").read_text("utf-8"))["signature"] == coarse.signature
+    with pytest.raises(OptionError, match="leave quantise or note out"):
+        EvaluateOptions(note=True, quantise="int8")
+    with pytest.raises(OptionError, match="quantise='int4': give none or int8"):
+        evaluate(adapter, prepared, device="cpu", options=EvaluateOptions(quantise="int4"))

@@ -24,18 +24,25 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_it_is_integer_arithmetic_with_a_scale_a_row(bias: bool) -> None:
+@pytest.mark.parametrize("onednn", [True, False])
+def test_it_is_integer_arithmetic_with_a_scale_a_row(
+    bias: bool, onednn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if onednn and not quantise.has_onednn():
+        pytest.skip("torch has no oneDNN on this processor")
+    monkeypatch.setattr(quantise, "has_onednn", lambda: onednn)
+    most = quantise.largest()
     torch.manual_seed(0)
     linear = nn.Linear(48, 32, bias=bias)
     hidden = torch.randn(2, 5, 48) * torch.tensor([1.0, 100.0])[:, None, None]
     found = Int8Linear(linear)(hidden)
 
-    def rounded(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        scale = np.abs(rows).max(axis=-1, keepdims=True) / 127
+    def rounded(rows: np.ndarray, most: float = 127) -> tuple[np.ndarray, np.ndarray]:
+        scale = np.abs(rows).max(axis=-1, keepdims=True) / most
         return np.rint(rows / scale).astype(np.int64), scale
 
     weights, row_scale = rounded(linear.weight.detach().numpy())
-    values, frame_scale = rounded(hidden.numpy())
+    values, frame_scale = rounded(hidden.numpy(), most)
     expected = (values @ weights.T) * frame_scale * row_scale[:, 0]
     if bias:
         expected = expected + linear.bias.detach().numpy()
@@ -43,6 +50,14 @@ def test_it_is_integer_arithmetic_with_a_scale_a_row(bias: bool) -> None:
     exact = linear(hidden).detach()
     error = float((found - exact).norm() / exact.norm())
     assert 1e-4 < error < 0.02
+
+
+def test_sums_of_the_largest_integers_do_not_overflow() -> None:
+    linear = nn.Linear(256, 8, bias=False)
+    with torch.no_grad():
+        linear.weight.fill_(1.0)
+    found = Int8Linear(linear)(torch.ones(1, 3, 256))
+    assert np.allclose(found.numpy(), 256.0, rtol=1e-6)
 
 
 def test_a_frame_does_not_depend_on_its_neighbours() -> None:

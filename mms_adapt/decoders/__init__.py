@@ -34,10 +34,20 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A language that may be spoken: its place in the registry, and how probable it is (0 to 1)."""
+    """A language that may be spoken.
+
+    Attributes:
+        place: Its place in the registry.
+        probability: How probable it is, by all that was asked (0 to 1); of all candidates together 1.
+        adapters: How probable the adapters alone found it; None where nobody else was asked.
+        lid: What MMS-LID alone said, among all languages that it knows; None where it does not know this one,
+            or was not asked.
+    """
 
     place: str
     probability: float
+    adapters: float | None = None
+    lid: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
