@@ -168,6 +168,7 @@ def merge(
         raise OptionError(f"--out {out}: it is there already; name a folder to be made")
     if weights is not None and dev is not None:
         raise OptionError("--weights and --dev: give the weights, or let them be found, not both")
+    chosen = _numbers(weights)
     options = given(rank=rank, density=density, target_lang=target_lang, licence=licence)
     from mms_adapt import backbone as backbones
     from mms_adapt.checkpoint import AdapterFolder
@@ -181,7 +182,7 @@ def merge(
     if calibrate is not None:
         options["calibration"] = Speech(calibrate, base)
     if dev is None:
-        made = run(parents, _numbers(weights), method=method, **options)
+        made = run(parents, chosen, method=method, **options)
         terminal_adapters.show_merge(made.save(out))
         return
     with terminal.progress(quiet=quiet) as progress:
