@@ -359,14 +359,14 @@ Five languages that the backbone in the package has never heard, with that backb
 WER is high where CER is not: one wrong letter or tone mark makes a word wrong. The adapter's size is MMS's
 own, 16 channels a layer. Greedy decoding, no language model.
 
-Seconds of training are those of `mms-adapt train`, start-up and caching included: those that one core worked, or
-those of the clock, "on CPU" while other work kept the rest of the machine busy, on the GPU while ten trainings
-ran at once, where each alone would have been quicker:
+Seconds of training are those of `mms-adapt train`, start-up and caching included: those that one core worked,
+or those of the clock, "on CPU" while other work kept the rest of the machine busy, on the GPU while ten
+trainings ran at once, where each alone would have been quicker:
 
 {machines}
 
-Trained on the GPU before, the rows of Twi and Wolof gave CERs of 51.0 and 35.2 %: by so much does another machine's
-rounding move a training.
+Trained on the GPU before, the rows of Twi and Wolof gave CERs of 51.0 and 35.2 %: by so much does another
+machine's rounding move a training.
 
 ## With a language model of the training transcripts
 
