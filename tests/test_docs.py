@@ -71,7 +71,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def adapted(words: list[str], place: Path) -> list[str]:
     """Return a command as it is, but for the model and the length of a training."""
-    words = ["base" if word == "facebook/mms-1b-all" else word for word in words]
+    instead = {"facebook/mms-1b-all": "base", "facebook/mms-lid-126": "lid"}
+    words = [instead.get(word, word) for word in words]
+    if "lid" in words:
+        tiny.lid(place / "lid")
     if words[0] in ("train", "train-many", "learning-curve"):
         brief = ["--max-minutes", "0.01"] if words[0] == "learning-curve" else ["--epochs", "1"]
         words = [*words, *brief, *([] if "--backbone" in words else ["--backbone", "base"])]

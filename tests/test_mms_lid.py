@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import tiny
 import torch
-from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForSequenceClassification
+from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForSequenceClassification
 
 from mms_adapt import backbone
 from mms_adapt.bank import Bank
@@ -22,26 +22,12 @@ from mms_adapt.transcribe import TranscribeOptions, transcribe, transcribe_strea
 
 WAVE = np.concatenate([tiny.speech(tiny.sentence(seed), seed) for seed in range(4)])
 CPU = torch.device("cpu")
-CODES = ("mdw", "eng", "wol")
-
-
-def checkpoint(folder: Path, codes: tuple[str, ...] = CODES, **changes: object) -> Path:
-    """Write a classifier with random weights as stock code does, and return the folder."""
-    torch.manual_seed(0)
-    labels = dict(enumerate(codes))
-    config = Wav2Vec2Config(
-        **{**tiny.SHAPE, "adapter_attn_dim": None, "classifier_proj_size": 16, **changes},
-        id2label=labels,
-        label2id={one: number for number, one in labels.items()},
-    )
-    Wav2Vec2ForSequenceClassification(config).eval().save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(folder)
-    return folder
+CODES = tiny.LID_CODES
 
 
 @pytest.fixture(scope="module")
 def lid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkpoint(tmp_path_factory.mktemp("lid") / "lid")
+    return tiny.lid(tmp_path_factory.mktemp("lid") / "lid")
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +92,7 @@ def test_codes_with_scripts_names_and_wider_codes_are_found() -> None:
 
 @pytest.mark.parametrize("changes", [{}, {"use_weighted_layer_sum": True}, {"adapter_attn_dim": 4}])
 def test_it_says_what_the_stock_model_says(tmp_path: Path, changes: dict[str, object]) -> None:
-    folder = checkpoint(tmp_path / "lid", **changes)
+    folder = tiny.lid(tmp_path / "lid", **changes)
     stock = Wav2Vec2ForSequenceClassification.from_pretrained(folder).eval()
     extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
     with torch.inference_mode():
@@ -195,8 +181,7 @@ def test_the_command_tells_what_each_said(
     assert run("--target-lang", "chr", "--lid", str(lid)) == 2
     assert "Traceback" not in capsys.readouterr().err
     assert (
-        run("--target-lang", "mdw,chr", "--lid", str(checkpoint(tmp_path / "far", ("eng", "fra", "deu"))))
-        == 0
+        run("--target-lang", "mdw,chr", "--lid", str(tiny.lid(tmp_path / "far", ("eng", "fra", "deu")))) == 0
     )
     told = capsys.readouterr().err
     assert "it does not know this one" in told and "100 % to languages that are no candidates" in told

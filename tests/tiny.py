@@ -228,3 +228,22 @@ def scribbled(
         target_lang, kind, asdict(config), backbone=base.name, backbone_fingerprint=base.fingerprint
     )
     return AdapterFolder(written, vocab, tensors).save(folder)
+
+
+LID_CODES = ("mdw", "eng", "wol")
+
+
+def lid(folder: Path, codes: tuple[str, ...] = LID_CODES, **changes: object) -> Path:
+    """Write a classifier of languages with random weights as stock code does, and return the folder."""
+    from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForSequenceClassification
+
+    torch.manual_seed(0)
+    labels = dict(enumerate(codes))
+    config = Wav2Vec2Config(
+        **{**SHAPE, "adapter_attn_dim": None, "classifier_proj_size": 16, **changes},
+        id2label=labels,
+        label2id={one: number for number, one in labels.items()},
+    )
+    Wav2Vec2ForSequenceClassification(config).eval().save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(folder)
+    return folder
