@@ -77,7 +77,7 @@ def slide(
     """
     places = _places(first, last, steps, other, part, install)
     data, choice = Prepared.of(prepared), Choice(part, method)
-    held = choice.load((adapter,) if other is None else (adapter, other))
+    held = _loaded([one for one in (adapter, other) if one is not None])
     found = _measured(held, choice, places, data, (backbone, device, allow_sibling, dev_minutes), progress)
     if install is not None:
         _told(found, choice.made(held, found.best)).save(install)
@@ -86,6 +86,13 @@ def slide(
         wanted = [(at, choice.made(held, at)) for at in dict.fromkeys((PLAIN, found.best))]
         found = _tested(found, wanted, data, (backbone, device, allow_sibling))
     return _written(found, json, svg)
+
+
+def _loaded(paths: Sequence[str | PathLike[str]]) -> "list[AdapterFolder]":
+    """Return the adapters of folders."""
+    from mms_adapt.checkpoint import AdapterFolder
+
+    return [AdapterFolder.load(one) for one in paths]
 
 
 def _measured(
@@ -135,12 +142,6 @@ class Choice:
 
     part: int | None
     method: str
-
-    def load(self, paths: Sequence[str | PathLike[str]]) -> "list[AdapterFolder]":
-        """Return the adapters."""
-        from mms_adapt.checkpoint import AdapterFolder
-
-        return [AdapterFolder.load(one) for one in paths]
 
     def made(self, held: "Sequence[AdapterFolder]", at: float) -> "AdapterFolder":
         """Return the adapter at a place of the slider."""

@@ -72,17 +72,11 @@ STOREYS = [
     {"bank"},
     {"transcribe"},
     {"terminal", "pictures"},
-    {"cli_options", "terminal_findings", "terminal_selection", "terminal_slide", "terminal_adapters"}
-    | {"terminal_tuning"},
     {
-        "cli_adapters",
-        "cli_data",
-        "cli_language_model",
-        "cli_scores",
-        "cli_selection",
-        "cli_slide",
-        "cli_train",
+        "cli_options",
+        *("terminal_adapters terminal_findings terminal_selection terminal_slide terminal_tuning".split()),
     },
+    {*("cli_adapters cli_data cli_language_model cli_scores cli_selection cli_slide cli_train".split())},
     {"cli"},
     {"__main__"},
 ]

@@ -9,7 +9,12 @@ import numpy as np
 import soundfile
 import torch
 from numpy.typing import NDArray
-from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
+from transformers import (
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2ForCTC,
+    Wav2Vec2ForSequenceClassification,
+)
 
 from mms_adapt import checkpoint, plugins
 from mms_adapt.adapters import attention
@@ -235,8 +240,6 @@ LID_CODES = ("mdw", "eng", "wol")
 
 def lid(folder: Path, codes: tuple[str, ...] = LID_CODES, **changes: object) -> Path:
     """Write a classifier of languages with random weights as stock code does, and return the folder."""
-    from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForSequenceClassification
-
     torch.manual_seed(0)
     labels = dict(enumerate(codes))
     config = Wav2Vec2Config(

@@ -1,11 +1,11 @@
 """What decoders share that search for a text: batches, tokens that are no text, times and confidences.
 
-In: emissions. Out: hypotheses with the text that a kind's `search` finds; times and confidences are those of
-the best path through it. It does not know how texts are searched.
+In: emissions, and options as a command line has them. Out: hypotheses with the text that a kind's `search`
+finds; times and confidences are those of the best path through it. It does not know how texts are searched.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,38 @@ from numpy.typing import NDArray
 from mms_adapt.align import align
 from mms_adapt.decoders import Hypothesis, Token, geometric_mean
 from mms_adapt.decoders.greedy import FRAME_S, Greedy, words_of
+from mms_adapt.errors import OptionError
 
 NEVER = -math.inf
+
+
+def values(
+    decoder: str, kinds: Mapping[str, Callable[[Any], Any]], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a decoder's options in their types.
+
+    Args:
+        decoder: Its name, for errors.
+        kinds: What makes an option out of what was given, by name; `as_given` leaves it.
+        options: What was given; numbers may be words of a command line.
+
+    Raises:
+        OptionError: If an option is unknown, or no number where one is wanted.
+    """
+    if unknown := sorted(options.keys() - kinds.keys()):
+        raise OptionError(f"the decoder {decoder!r} takes {', '.join(kinds)}; given: {', '.join(unknown)}")
+    found = {}
+    for name, value in options.items():
+        try:
+            found[name] = kinds[name](value)
+        except (TypeError, ValueError):
+            raise OptionError(f"{name}={value!r}: give a number") from None
+    return found
+
+
+def as_given(value: Any) -> Any:
+    """Return an option that is no number."""
+    return value
 
 
 class Search(Greedy):
@@ -62,6 +92,14 @@ class Search(Greedy):
         words = tuple(words_of(tokens, self.tokens[self.delimiter_id]))
         sure = geometric_mean(one.confidence for one in tokens)
         return Hypothesis(" ".join(one.word for one in words), tokens, words, sure)
+
+    def bounded(self, tokens: Iterable[int]) -> list[int]:
+        """Return a text's tokens with one boundary between words, and none at its ends."""
+        text: list[int] = []
+        for token in tokens:
+            if token != self.delimiter_id or (text and text[-1] != token):
+                text.append(token)
+        return text[:-1] if text and text[-1] == self.delimiter_id else text
 
     def _spoken(self, logs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return log-probabilities in which tokens that are no text count as blanks."""

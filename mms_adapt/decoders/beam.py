@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mms_adapt import ngram
-from mms_adapt.decoders import _hot_words
+from mms_adapt.decoders import _hot_words, _search
 from mms_adapt.decoders._search import NEVER, Search
 from mms_adapt.errors import OptionError
 from mms_adapt.ngram import BEGIN, END, NGram
@@ -75,22 +75,14 @@ def build(vocab: "Vocab", **options: Any) -> "Beam":
         TextError: If the language model cannot be read.
     """
     kinds: dict[str, Callable[[Any], Any]] = {
-        "lm": lambda one: one,
+        "lm": _search.as_given,
         "lm_weight": float,
         "bonus": float,
         "beam_width": int,
         "token_floor": float,
-        "hot_words": lambda one: one,
+        "hot_words": _search.as_given,
     }
-    if unknown := sorted(options.keys() - kinds):
-        raise OptionError(f"the decoder 'beam' takes {', '.join(kinds)}; given: {', '.join(unknown)}")
-    values = {}
-    for name, value in options.items():
-        try:
-            values[name] = kinds[name](value)
-        except (TypeError, ValueError):
-            raise OptionError(f"{name}={value!r}: give a number") from None
-    return Beam(vocab, Options(**values))
+    return Beam(vocab, Options(**_search.values("beam", kinds, options)))
 
 
 class _Text:

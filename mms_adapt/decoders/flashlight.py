@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mms_adapt import ngram
+from mms_adapt.decoders import _search
 from mms_adapt.decoders._search import Search
 from mms_adapt.errors import OptionError, TextError
 from mms_adapt.ngram import NGram
@@ -84,22 +85,14 @@ def build(vocab: "Vocab", **options: Any) -> "Flashlight":
         TextError: If the language model or the list of words cannot be read.
     """
     kinds: dict[str, Callable[[Any], Any]] = {
-        "lm": lambda one: one,
+        "lm": _search.as_given,
         "lm_weight": float,
         "word_score": float,
         "beam_width": int,
         "token_floor": float,
-        "lexicon": lambda one: one,
+        "lexicon": _search.as_given,
     }
-    if unknown := sorted(options.keys() - kinds):
-        raise OptionError(f"the decoder 'flashlight' takes {', '.join(kinds)}; given: {', '.join(unknown)}")
-    values = {}
-    for name, value in options.items():
-        try:
-            values[name] = kinds[name](value)
-        except (TypeError, ValueError):
-            raise OptionError(f"{name}={value!r}: give a number") from None
-    return Flashlight(vocab, Options(**values))
+    return Flashlight(vocab, Options(**_search.values("flashlight", kinds, options)))
 
 
 def _library() -> tuple[Any, Any, Any]:
@@ -158,14 +151,8 @@ class Flashlight(Search):
 
     def _collapsed(self, path: Sequence[int]) -> list[int]:
         """Return the text of a path: repeats collapsed, no blanks, one boundary between words."""
-        text: list[int] = []
-        last = self.blank_id
-        for token in path:
-            if token not in (last, self.blank_id) and token >= 0:
-                boundary = token == self.delimiter_id and (not text or text[-1] == token)
-                text += [] if boundary else [token]
-            last = token
-        return text[:-1] if text and text[-1] == self.delimiter_id else text
+        pairs = zip(path, [self.blank_id, *path], strict=False)  # each token with the one before
+        return self.bounded(one for one, last in pairs if one not in (last, self.blank_id) and one >= 0)
 
     def _kenlm(self, path: Path, entries: Sequence[str]) -> Any:
         known = self._library[2].Dictionary()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mms_adapt.decoders import Hypothesis
+from mms_adapt.decoders import Hypothesis, _search
 from mms_adapt.decoders._search import Search
 from mms_adapt.errors import OptionError
 
@@ -55,17 +55,7 @@ def build(vocab: "Vocab", **options: Any) -> "TorchaudioCuda":
         OptionError: If there is no CUDA device, torchaudio does not load, or an option makes no sense.
     """
     kinds: dict[str, Callable[[Any], Any]] = {"beam_width": int, "blank_skip": float}
-    if unknown := sorted(options.keys() - kinds):
-        raise OptionError(
-            f"the decoder 'torchaudio_cuda' takes {', '.join(kinds)}; given: {', '.join(unknown)}"
-        )
-    values = {}
-    for name, value in options.items():
-        try:
-            values[name] = kinds[name](value)
-        except (TypeError, ValueError):
-            raise OptionError(f"{name}={value!r}: give a number") from None
-    return TorchaudioCuda(vocab, Options(**values))
+    return TorchaudioCuda(vocab, Options(**_search.values("torchaudio_cuda", kinds, options)))
 
 
 def _factory() -> Any:
@@ -130,15 +120,10 @@ class TorchaudioCuda(Search):
         lengths = torch.tensor(counts, dtype=torch.int32, device=given.device)
         found = self._search(given, lengths)
         return [
-            self._aligned(logs[row, :count], self._text(best[0].tokens) if count else [])
+            self._aligned(logs[row, :count], self._ids(best[0].tokens) if count else [])
             for row, (count, best) in enumerate(zip(counts, found, strict=True))
         ]
 
-    def _text(self, tokens: Sequence[int]) -> list[int]:
+    def _ids(self, tokens: Sequence[int]) -> list[int]:
         """Return the tokens of a text in this vocabulary's order, one boundary between words."""
-        text: list[int] = []
-        for one in tokens:
-            token = self._order[int(one)]
-            if token != self.delimiter_id or (text and text[-1] != token):
-                text.append(token)
-        return text[:-1] if text and text[-1] == self.delimiter_id else text
+        return self.bounded(self._order[int(one)] for one in tokens)
