@@ -2,15 +2,16 @@
 
     python benchmarks/kinds.py list
     python benchmarks/kinds.py run ROW... --work .cache/kinds --device cuda --out rows.jsonl
-    python benchmarks/kinds.py render rows.jsonl --pictures slides
+    python benchmarks/kinds.py render --page docs/adapter_kinds.md --pictures docs
 
 A row is one line of the file, made by one process or by several of `run`, and is not made again where it is
 there. A row that works on adapters of others trains those that are not in the work folder yet, so that every
 row can be made alone; two processes that need the same one wait for each other. Nothing is tuned on a test
-set: starts are chosen on training speech, weights and strengths on the dev set.
+set: starts are chosen on training speech, weights and strengths on the dev set. The sibling is the backbone
+after it was trained as a whole on Wolof, where `--sibling` names no other.
 
-In: corpora in the layout of `utterances.jsonl`. Out: lines, and tables. It does not know how anything is
-trained.
+In: corpora in the layout of `utterances.jsonl`. Out: lines. It does not know how anything is trained, or
+what a table looks like.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +29,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+import kinds_tables
+import pages
 from results import SETS, machine
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -52,6 +56,7 @@ MERGED = {"mdw": ("abiayi", "kouarata")}  # speakers of one corpus, an adapter e
 METHODS = ("concatenate", "average")
 WIDTHS = (8, 16, 24)  # channels that are left of two adapters' 32
 SLIDE = (0.0, 2.0, 9)  # strengths: from, to, how many
+LATER = "wol"  # the language on which the sibling is trained further, as a whole
 SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 
 
@@ -65,7 +70,8 @@ class Work:
         device: Where it is computed.
         options: Further options of every training; the rows of the tables have none.
         backbone: The backbone.
-        sibling: The same backbone after further training, or before it.
+        sibling: The same backbone after further training, or before it; `LATER` where it is empty.
+        at_once: How many processes shared the card, for the record.
     """
 
     corpora: Path
@@ -74,6 +80,7 @@ class Work:
     options: tuple[tuple[str, Any], ...] = ()
     backbone: str = "embedded"
     sibling: str = ""
+    at_once: int = 1
 
 
 def rows() -> dict[str, Callable[[Work], dict[str, Any]]]:
@@ -230,8 +237,6 @@ def relatives(work: Work, code: str) -> Path:
         link = registry / other
         with alone(link):
             if not link.exists():
-                import shutil
-
                 shutil.copytree(folder, link, ignore=shutil.ignore_patterns(".*"))
     return registry
 
@@ -323,8 +328,6 @@ def share_row(work: Work, code: str) -> dict[str, Any]:
 
 def slid(work: Work, name: str, data: Any, adapter: Path, **options: Any) -> dict[str, Any]:
     """Return what a slider gave, and what its best place does on the test set."""
-    import shutil
-
     import mms_adapt
 
     out = work.folder / "merged" / name
@@ -379,14 +382,27 @@ def stack_row(work: Work, code: str, speaker: str) -> dict[str, Any]:
     return {**row, **measured(work, folder, data, speaker=speaker)}
 
 
+def later(work: Work) -> str:
+    """Return the backbone after it was trained further as a whole, with a record of where it comes from."""
+    from mms_adapt import backbone
+
+    data = prepared(work, LATER, usual_minutes(LATER))
+    folder, _ = trained(work, f"{LATER}/full", data, **KINDS["full"])
+    record = folder.parent / "later" / "pretraining.json"
+    with alone(record.parent):
+        if not record.exists():
+            shutil.copytree(folder / "backbone", record.parent, dirs_exist_ok=True)
+            earlier = backbone.load(work.backbone, device="cpu").fingerprint
+            record.write_text(json.dumps({"trainings": [{"fingerprint": earlier}]}), encoding="utf-8")
+    return str(record.parent)
+
+
 def sibling_row(work: Work, code: str) -> dict[str, Any]:
     """Test an adapter on its own backbone and on a sibling; it is not trained again."""
-    if not work.sibling:
-        raise SystemExit("a row of siblings needs --sibling FOLDER, the backbone after further training")
     data = prepared(work, code, usual_minutes(code))
     folder, _ = trained(work, f"{code}/attention", data)
     own = measured(work, folder, data)
-    moved = measured(work, folder, data, backbone=work.sibling, allow_sibling=True)
+    moved = measured(work, folder, data, backbone=work.sibling or later(work), allow_sibling=True)
     return {**told(folder, data), "own": own, **moved}
 
 
@@ -427,7 +443,8 @@ def run(names: list[str], work: Work, out: Path) -> None:
         if name in {one["name"] for one in read(out)}:
             continue
         print(f"== {name}", flush=True)
-        line = json.dumps({"name": name, **every[name](work)}, ensure_ascii=False, sort_keys=True)
+        made = {"name": name, "at_once": work.at_once, **every[name](work)}
+        line = json.dumps(made, ensure_ascii=False, sort_keys=True)
         out.parent.mkdir(parents=True, exist_ok=True)
         with out.open("a", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -439,130 +456,6 @@ def read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-
-
-def rate(one: dict[str, Any], name: str) -> str:
-    """Return a rate in percent with its interval."""
-    held = one.get(f"{name}_interval")
-    span = f" ({100 * held[0]:.1f} to {100 * held[1]:.1f})" if held else ""
-    return f"**{100 * one[name]:.1f}**{span}"
-
-
-def render(found: list[dict[str, Any]]) -> str:
-    """Return the tables of the rows that are there."""
-    by_name = {one["name"]: one for one in found}
-    lines: list[str] = []
-    for title, prefix, cells, head in _TABLES:
-        held = [(name, by_name[name]) for name in rows() if name.startswith(prefix) and name in by_name]
-        if held:
-            lines += ["", f"## {title}", "", f"| {head} |", "|" + "---|" * (head.count("|") + 1)]
-            lines += [f"| {' | '.join(cells(name.split('/')[1:], one))} |" for name, one in held]
-    signatures = [f"{one['name']}\n  {one['signature']}" for one in found]
-    return "\n".join([*lines, "", "```text", *signatures, "```", ""]).lstrip("\n")
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f}"
-
-
-def draw(found: list[dict[str, Any]], folder: Path) -> list[Path]:
-    """Write the pictures of the sliders that are there."""
-    from mms_adapt import pictures
-    from mms_adapt.slider import Slide
-
-    written = []
-    for one in found:
-        if "slide" in one:
-            written.append(folder / f"{one['name'].replace('/', '-')}.svg")
-            pictures.slide(Slide.from_json(json.dumps(one["slide"]))).save(written[-1])
-    return written
-
-
-def _language(code: str) -> str:
-    return SETS[code][1]
-
-
-_TABLES: tuple[tuple[str, str, Callable[[list[str], dict[str, Any]], list[str]], str], ...] = (
-    (
-        "Kinds",
-        "kind/",
-        lambda words, one: [
-            _language(words[0]), words[1], f"{one['trained']:,}", f"{one['train_s'] / 60:.0f} min",
-            f"{one['seconds']:.0f}", rate(one, "cer"), rate(one, "wer"),
-        ],
-        "language | kind | numbers trained | training speech | seconds | CER % (95 %) | WER % (95 %)",
-    ),
-    (
-        "Starts",
-        "start/",
-        lambda words, one: [
-            _language(words[0]), words[1], f"{one['minutes']:g}", one["start"].partition(" (")[0],
-            rate(one, "cer"), rate(one, "wer"),
-        ],
-        "language | start | minutes | began with | CER % (95 %) | WER % (95 %)",
-    ),
-    (
-        "Merges",
-        "merge/",
-        lambda words, one: [
-            _language(words[0]), words[1], f"{one['best']:g}" if "best" in one else "", f"{one['trained']:,}",
-            rate(one, "cer"), rate(one, "wer"),
-        ],
-        "language | adapter | share of the second | numbers | CER % (95 %) | WER % (95 %)",
-    ),
-    (
-        "Strength",
-        "slide/",
-        lambda words, one: [
-            _language(words[0]), f"{one['best']:g}",
-            ", ".join(f"{point['at']:g}: {100 * point['dev_cer']:.1f}" for point in one["points"]),
-            rate(one, "cer"), rate(one["plain"], "cer"),
-        ],
-        "language | best on dev | CER % on dev at each | CER % (95 %) there | CER % (95 %) at 1",
-    ),
-    (
-        "Shares",
-        "share/",
-        lambda words, one: [
-            _language(words[0]), f"{one['best']:g}",
-            ", ".join(f"{point['at']:g}: {100 * point['dev_cer']:.1f}" for point in one["points"]),
-            rate(one["first"], "cer"), rate(one, "cer"), rate(one["plain"], "cer"),
-        ],
-        "language | best share of the second on dev | CER % on dev at each | CER % (95 %) of the first | "
-        "at the best | of the second",
-    ),
-    (
-        "One on another",
-        "stack/",
-        lambda words, one: [
-            _language(words[0]), words[1], f"{one['trained']:,}", f"{one['seconds']:.0f}",
-            _percent(one["lower"]["speaker_cer"]), _percent(one["speaker_cer"]),
-            rate(one["lower"], "cer"), rate(one, "cer"),
-        ],
-        "language | speaker | numbers | seconds | CER % of the speaker before | with an own one on it | "
-        "CER % (95 %) of all before | CER % (95 %) of all with it",
-    ),
-    (
-        "Reduced",
-        "reduce/",
-        lambda words, one: [
-            _language(words[0]), words[1], words[2],
-            _percent(one["reduction"]["error"]), _percent(one["reduction"]["error_elsewhere"]),
-            rate(one["whole"], "cer"), rate(one, "cer"),
-        ],
-        "language | chosen by | channels | error % of what is added | on other speech | "
-        "CER % (95 %) of all channels | CER % (95 %) reduced",
-    ),
-    (
-        "Moved to a sibling",
-        "sibling/",
-        lambda words, one: [
-            _language(words[0]), rate(one["own"], "cer"), rate(one, "cer"),
-            rate(one["own"], "wer"), rate(one, "wer"),
-        ],
-        "language | CER % at home | CER % moved | WER % at home | WER % moved",
-    ),
-)  # fmt: skip
 
 
 def main() -> None:
@@ -577,24 +470,33 @@ def main() -> None:
     doing.add_argument("--out", type=Path, default=Path(__file__).with_name("kinds.jsonl"))
     doing.add_argument("--device", default="auto")
     doing.add_argument("--backbone", default="embedded")
-    doing.add_argument("--sibling", default="")
+    doing.add_argument("--sibling", default="", help="the backbone after further training, or before it")
+    doing.add_argument("--at-once", type=int, default=1, help="processes that share the card, for the record")
     doing.add_argument(
         "--set", action="append", default=[], metavar="KEY=JSON", help="option of every training"
     )
     shown = does.add_parser("render", help="print the tables")
     shown.add_argument("file", type=Path, nargs="?", default=Path(__file__).with_name("kinds.jsonl"))
+    shown.add_argument("--page", type=Path, help="page to put the tables into, instead of printing them")
     shown.add_argument("--pictures", type=Path, help="folder to draw the sliders into")
     given = parser.parse_args()
     if given.does == "list":
         print("\n".join(rows()))
     elif given.does == "render":
-        print(render(read(given.file)), end="")
-        for path in draw(read(given.file), given.pictures) if given.pictures else ():
+        found = read(given.file)
+        tables = kinds_tables.tables(found, list(rows()))
+        if given.page:
+            text = given.page.read_text(encoding="utf-8")
+            given.page.write_text(pages.filled(text, tables), encoding="utf-8")
+        else:
+            print("\n".join(f"## {title}\n\n{lines}\n" for title, lines in tables.items()))
+        for path in kinds_tables.draw(found, given.pictures) if given.pictures else ():
             print(path)
     else:
         pairs = (one.partition("=") for one in given.set)
         options = tuple((key, json.loads(value)) for key, _, value in pairs)
-        work = Work(given.corpora, given.work, given.device, options, given.backbone, given.sibling)
+        where = given.corpora, given.work, given.device
+        work = Work(*where, options, given.backbone, given.sibling, given.at_once)
         run(given.rows, work, given.out)
 
 

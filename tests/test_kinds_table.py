@@ -2,14 +2,11 @@
 
 import importlib
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
-
-from mms_adapt import backbone
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -39,22 +36,12 @@ def work(kinds: Any, tmp_path: Path) -> Any:
     return kinds.Work(tmp_path / "corpora", tmp_path / "work", "cpu", options, base)
 
 
-def later(work: Any, folder: Path) -> str:
-    """Write the backbone after further training, as its folder tells."""
-    earlier = backbone.load(work.backbone, device="cpu").fingerprint
-    tiny.backbone(folder, seed=1)
-    record = {"trainings": [{"fingerprint": earlier}, {"state": {}}]}
-    (folder / "pretraining.json").write_text(json.dumps(record), encoding="utf-8")
-    return str(folder)
-
-
 @pytest.mark.slow
 def test_rows_are_made_once_and_rendered(kinds: Any, work: Any, tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
     names = ["kind/mdw/lora", "start/mdw/auto/0.2", "start/mdw/nearest/0.2", "merge/mdw/concatenate"]
     names += ["merge/mdw/joint", "merge/mdw/s1", "slide/mdw", "share/mdw", "stack/mdw/s1"]
     names += ["reduce/mdw/numbers/5", "reduce/mdw/speech/5", "sibling/mdw"]
-    work = replace(work, sibling=later(work, tmp_path / "later"))
     assert set(names) <= set(kinds.rows())
     kinds.run(names, work, out)
     found = {one["name"]: one for one in map(json.loads, out.read_text(encoding="utf-8").splitlines())}
@@ -68,17 +55,19 @@ def test_rows_are_made_once_and_rendered(kinds: Any, work: Any, tmp_path: Path) 
     lowest = min(one["dev_cer"] for one in merged["points"])
     assert [one["dev_cer"] for one in merged["points"] if one["at"] == merged["best"]] == [lowest]
     assert merged["trained"] > alone["trained"] and len(merged["parents"]) == 2
-    page = kinds.render(list(found.values()))
-    assert all(f"## {title}" in page for title in ("Kinds", "Starts", "Merges", "Strength"))
-    more = ("Shares", "One on another", "Reduced", "Moved to a sibling")
-    assert all(f"## {title}" in page for title in more)
+    tables = kinds.kinds_tables.tables(list(found.values()), list(kinds.rows()))
+    titles = ["Kinds", "Starts", "Merges", "Strength", "Shares", "One on another", "Reduced"]
+    assert list(tables) == [*titles, "Moved to a sibling", "Machines"]
+    assert [line.split(" | ")[1] for line in tables["Starts"].splitlines()[2:]] == [
+        "nearest: Wolof",
+        "auto: Wolof",
+    ]
     assert found["sibling/mdw"]["marks"] and "backbone_sibling" in found["sibling/mdw"]["marks"]
     assert found["reduce/mdw/numbers/5"]["reduction"]["error"] is None
     assert 0 < found["reduce/mdw/speech/5"]["reduction"]["error"] < 1
-    drawn = kinds.draw(list(found.values()), tmp_path / "slides")
+    drawn = kinds.kinds_tables.draw(list(found.values()), tmp_path / "slides")
     assert [one.name for one in drawn] == ["slide-mdw.svg", "share-mdw.svg"]
     assert all(one.read_text(encoding="utf-8").startswith("<svg") for one in drawn)
-    assert all(one["signature"] in page for one in found.values())
 
 
 def test_every_row_has_a_name_of_its_own_and_others_are_refused(
@@ -87,5 +76,24 @@ def test_every_row_has_a_name_of_its_own_and_others_are_refused(
     assert "kind/wol/full" in kinds.rows() and "sibling/mdw" in kinds.rows()
     with pytest.raises(SystemExit, match="no such row"):
         kinds.run(["kind/xyz/lora"], work, tmp_path / "rows.jsonl")
-    with pytest.raises(SystemExit, match="needs --sibling"):
-        kinds.run(["sibling/mdw"], work, tmp_path / "rows.jsonl")
+
+
+def test_pages_hold_what_was_measured(kinds: Any) -> None:
+    root = BENCHMARKS.parent
+    importlib.reload(kinds)  # with the corpora of the tables
+    tables = kinds.kinds_tables.tables(kinds.read(BENCHMARKS / "kinds.jsonl"), list(kinds.rows()))
+    recipe = importlib.import_module("against_recipe")
+    measured = recipe.read(BENCHMARKS / "against_recipe.jsonl")
+    for name, held in (("adapter_kinds.md", tables), ("against_recipe.md", recipe.tables(measured))):
+        page = (root / "docs" / name).read_text(encoding="utf-8")
+        assert "<!-- table: " in page
+        assert page == kinds.pages.filled(page, held), f"render --page docs/{name}"
+
+
+def test_a_page_is_filled_between_its_marks(kinds: Any) -> None:
+    page = "a\n<!-- table: One -->\nold\n<!-- end -->\nb\n"
+    once = kinds.pages.filled(page, {"One": "| x |", "Two": ""})
+    assert once == "a\n<!-- table: One -->\n\n| x |\n\n<!-- end -->\nb\n"
+    assert kinds.pages.filled(once, {"One": "| x |"}) == once
+    with pytest.raises(KeyError):
+        kinds.pages.filled(page, {})
