@@ -2,7 +2,7 @@
 
     python benchmarks/against_recipe.py list
     python benchmarks/against_recipe.py run ROW... --corpora ../shared/corpora --out rows.jsonl
-    python benchmarks/against_recipe.py render rows.jsonl
+    python benchmarks/against_recipe.py render --page docs/against_recipe.md
 
 A row is LANGUAGE/WAY. All ways of a language get the same prepared data, the same backbone and the same test
 set, and are scored by the same scorer, greedily.
@@ -32,6 +32,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+import pages
+from kinds import alone
 from results import SETS, machine, rate
 
 MINUTES: dict[str, float | None] = {"mdw": 60.0, "wol": None, "chr": None, "aka": None, "bom": None}
@@ -45,8 +47,9 @@ def prepared(corpora: Path, work: Path, code: str) -> Any:
     import mms_adapt
 
     folder = work / "prepared" / code
-    if not (folder / "prepared.json").exists():
-        mms_adapt.prepare(corpora / SETS[code][0], folder, target_lang=code, train_minutes=MINUTES[code])
+    with alone(folder):
+        if not (folder / "prepared.json").exists():
+            mms_adapt.prepare(corpora / SETS[code][0], folder, target_lang=code, train_minutes=MINUTES[code])
     return mms_adapt.Prepared.load(folder)
 
 
@@ -119,7 +122,10 @@ def stock_model(vocab_size: int, pad: int, device: str) -> Any:
     model.freeze_base_model()
     for one in model._get_adapters().values():
         one.requires_grad = True
-    model.activation_checkpointing_enable()
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable()
+    else:  # as transformers named it before
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     return model.to(device)
 
 
@@ -239,21 +245,30 @@ def scored(found: Any) -> Row:
     return rates
 
 
+def tables(lines: list[Row]) -> dict[str, str]:
+    """Return the table of the rows that are there, and the machines that made them."""
+    ranks = {f"{code}/{way}": rank for rank, (code, way) in enumerate((c, w) for c in MINUTES for w in WAYS)}
+    held = sorted(lines, key=lambda line: ranks[line["row"]])
+    return {
+        "Ways": "\n".join(render(held)),
+        "Machines": "\n".join(f"- {one}" for one in sorted({line["machine"] for line in held})),
+    }
+
+
 def render(lines: list[Row]) -> Iterator[str]:
     """Yield the lines of a table."""
     yield (
         "| language | training speech | way | passes | CER % (95 %) | WER % (95 %) | seconds "
-        "| speech a second | GiB |"
+        "| speech a second | GiB | at once |"
     )
-    yield "|---|---|---|---|---|---|---|---|---|"
-    ranks = {f"{code}/{way}": rank for rank, (code, way) in enumerate((c, w) for c in MINUTES for w in WAYS)}
-    for one in sorted(lines, key=lambda line: ranks[line["row"]]):
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for one in lines:
         code, _, way = one["row"].partition("/")
         seconds = one["seconds"] if one["machine"].startswith("one ") else one["processor_s"]
-        cells = [SETS[code][1], f"{one['train_s'] / 60:.0f} min", way]
+        cells = [SETS[code][1], f"{one['train_s'] / 60:.0f} min", f"`{way}`"]
         cells += [f"{one['heard_s'] / one['train_s']:.0f}", rate(one, "cer"), rate(one, "wer")]
         cells += [f"{seconds:.0f}", f"{one['heard_s'] / seconds:.0f}", f"{one['peak_gib']}"]
-        yield f"| {' | '.join(cells)} |"
+        yield f"| {' | '.join([*cells, str(one['at_once'])])} |"
 
 
 def main() -> int:
@@ -267,8 +282,11 @@ def main() -> int:
     one.add_argument("--work", type=Path, default=Path(".cache/recipe"))
     one.add_argument("--device", default="cpu")
     one.add_argument("--out", type=Path, required=True)
+    one.add_argument("--at-once", type=int, default=1, help="processes that share the card, for the record")
     one.add_argument("--passes", type=int, help="so many passes instead, to try it")
-    commands.add_parser("render", help="print the table").add_argument("out", type=Path)
+    shown = commands.add_parser("render", help="print the table")
+    shown.add_argument("out", type=Path, nargs="?", default=Path(__file__).with_suffix(".jsonl"))
+    shown.add_argument("--page", type=Path, help="page to put the table into, instead of printing it")
     options = parser.parse_args()
     names = [f"{code}/{way}" for code in MINUTES for way in WAYS]
     if options.command == "list":
@@ -276,7 +294,11 @@ def main() -> int:
         return 0
     done = read(options.out)
     if options.command == "render":
-        print("\n".join(render(done)))
+        if options.page:
+            text = options.page.read_text(encoding="utf-8")
+            options.page.write_text(pages.filled(text, tables(done)), encoding="utf-8")
+        else:
+            print(tables(done)["Ways"])
         return 0
     if wrong := [name for name in options.rows if name not in names]:
         parser.error(f"no such row: {', '.join(wrong)}; list names them")
@@ -288,6 +310,7 @@ def main() -> int:
         made = (ours if way.startswith("ours") else recipe)(data, way, options.device, options.passes)
         speech_s = sum(one.duration_s for one in data.utterances("train"))
         line = {"row": name, "train_s": round(speech_s, 1), **made, "machine": machine()}
+        line["at_once"] = options.at_once
         print(json.dumps(line), flush=True)
         with options.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

@@ -150,7 +150,7 @@ def test_ours_and_the_public_recipe_on_the_same_speech(
     monkeypatch.setattr(sys, "argv", ["against_recipe.py", "render", str(out)])
     assert script.main() == 0
     table = capsys.readouterr().out.splitlines()
-    assert [line.split(" | ")[2] for line in table[2:]] == ["recipe", "ours-top:3"]
+    assert [line.split(" | ")[2] for line in table[2:]] == ["`recipe`", "`ours-top:3`"]
 
 
 def test_words_are_compared_with_where_speech_was_put(monkeypatch: pytest.MonkeyPatch) -> None:
