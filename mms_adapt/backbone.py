@@ -25,7 +25,7 @@ from mms_adapt.audio import FRAME_STRIDE, RECEPTIVE_FIELD, frame_count
 from mms_adapt.encoder import Convolutions, PositionalConvolution, normalised
 from mms_adapt.errors import BackboneError, OptionError
 from mms_adapt.layers import FrozenLayer, added, again
-from mms_adapt.packed import Packing
+from mms_adapt.packed import Narrow, Packing
 from mms_adapt.pretrained import Pretrained
 
 if TYPE_CHECKING:
@@ -216,9 +216,7 @@ class Backbone:
             if adapt is None:
                 hidden = self._through(hidden, frame_counts, below or 0, self.layer_count)
             else:
-                attention = self._seen(hidden, frame_counts)
-                for number, layer in enumerate(self._encoder.layers):
-                    hidden = encoder_layer.run(layer, number, hidden, attention, adapt)
+                hidden = self._adapted(hidden, frame_counts, adapt)
             return torch.as_tensor(self._encoder.layer_norm(hidden))
 
     def prefix(self, features: Tensor, frame_counts: Tensor, below: int) -> Tensor:
@@ -263,13 +261,29 @@ class Backbone:
             seen = seen | (frame_counts.to(self.device) == 0)[:, None]
         return added(seen, frames, self.dtype)
 
+    def _adapted(self, hidden: Tensor, frame_counts: Tensor, adapt: "Adapt") -> Tensor:
+        """Pass hidden states `(batch, frames, hidden)` through layers without adapters of their own."""
+        whole = self._packable(frame_counts, 0, self.layer_count)
+        narrow = adapt.narrow(self.layer_count) if whole else None
+        if narrow is not None:
+            return self._packed(hidden.to(self.dtype), frame_counts, whole, *narrow)
+        attention = self._seen(hidden, frame_counts)
+        for number, layer in enumerate(self._encoder.layers):
+            hidden = encoder_layer.run(layer, number, hidden, attention, adapt)
+        return hidden
+
+    def _packable(self, frame_counts: Tensor, first: int, last: int) -> list[FrozenLayer]:
+        """Return these layers where all of them can be packed, else none."""
+        if not self.packing or not int(frame_counts.max()):
+            return []
+        found = [one for one in self._frozen[first:last] if one is not None and one.packs()]
+        return found if len(found) == last - first else []
+
     def _through(self, hidden: Tensor, frame_counts: Tensor, first: int, last: int) -> Tensor:
         """Pass hidden states `(batch, frames, hidden)` through layers."""
         hidden = hidden.to(self.dtype)
-        if self.packing and int(frame_counts.max()):
-            whole = [one for one in self._frozen[first:last] if one is not None and one.packs()]
-            if len(whole) == last - first:
-                return self._packed(hidden, frame_counts, whole)
+        if whole := self._packable(frame_counts, first, last):
+            return self._packed(hidden, frame_counts, whole, *layers.folded(whole))
         attention = self._seen(hidden, frame_counts)
         for layer, frozen in list(zip(self._encoder.layers, self._frozen, strict=True))[first:last]:
             keep = not (self.checkpointing and torch.is_grad_enabled())
@@ -281,13 +295,28 @@ class Backbone:
                 hidden = layer(hidden, attention_mask=attention) if keep else again(layer, hidden, attention)
         return hidden
 
-    def _packed(self, hidden: Tensor, frame_counts: Tensor, frozen: Sequence[FrozenLayer]) -> Tensor:
-        """Pass hidden states `(batch, frames, hidden)` through layers without their padding."""
-        packing = Packing(frame_counts, hidden.shape[1], self.device)
+    def _packed(
+        self,
+        hidden: Tensor,
+        frame_counts: Tensor,
+        frozen: Sequence[FrozenLayer],
+        adapters: Sequence[Narrow | None],
+        groups: Sequence[int] | None,
+    ) -> Tensor:
+        """Pass hidden states `(batch, frames, hidden)` through layers without their padding.
+
+        Args:
+            hidden: Hidden states.
+            frame_counts: Real frames of each row.
+            frozen: The layers.
+            adapters: What each of them has.
+            groups: The adapter of each row, where they differ.
+        """
+        packing = Packing(frame_counts, hidden.shape[1], self.device, groups)
         keep = not (self.checkpointing and torch.is_grad_enabled())
         flat = packing.pack(hidden)
         with torch.autocast(self.device.type, enabled=False):
-            for one, adapter in zip(frozen, layers.folded(frozen), strict=True):
+            for one, adapter in zip(frozen, adapters, strict=True):
                 flat = (
                     one.packed(flat, packing, adapter) if keep else again(one.packed, flat, packing, adapter)
                 )

@@ -62,7 +62,7 @@ def _norm_backward(gradient, given, gain, more, out, size, eps, BLOCK: tl.conste
 
 @triton.jit
 def _widen(
-    narrow, matrix, of_row, more, out, rows, size, WIDTH: tl.constexpr, USED: tl.constexpr,
+    narrow, matrix, of_frame, more, out, rows, size, WIDTH: tl.constexpr, USED: tl.constexpr,
     MANY: tl.constexpr, FRAMES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * FRAMES + tl.arange(0, FRAMES)
@@ -72,7 +72,7 @@ def _widen(
     here = row[:, None] * size + at[None, :]
     found = tl.load(more + here, mask=real, other=0.0).to(tl.float32)
     if MANY:
-        begins = tl.load(of_row + row, mask=there, other=0).to(tl.int64) * WIDTH * size
+        begins = tl.load(of_frame + row, mask=there, other=0).to(tl.int64) * WIDTH * size
     for channel in tl.static_range(USED):
         value = tl.load(narrow + row * WIDTH + channel, mask=there, other=0.0).to(tl.float32)
         if MANY:
@@ -86,7 +86,7 @@ def _widen(
 
 @triton.jit
 def _widen_norm_backward(
-    narrow, matrix, of_row, normed, inverse, more, out, rows, size, WIDTH: tl.constexpr, USED: tl.constexpr,
+    narrow, matrix, of_frame, normed, inverse, more, out, rows, size, WIDTH: tl.constexpr, USED: tl.constexpr,
     MANY: tl.constexpr, FRAMES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * FRAMES + tl.arange(0, FRAMES)
@@ -96,7 +96,7 @@ def _widen_norm_backward(
     here = row[:, None] * size + at[None, :]
     inner = tl.zeros((FRAMES, BLOCK), dtype=tl.float32)
     if MANY:
-        begins = tl.load(of_row + row, mask=there, other=0).to(tl.int64) * WIDTH * size
+        begins = tl.load(of_frame + row, mask=there, other=0).to(tl.int64) * WIDTH * size
     for channel in tl.static_range(USED):
         value = tl.load(narrow + row * WIDTH + channel, mask=there, other=0.0).to(tl.float32)
         if MANY:
@@ -139,13 +139,13 @@ def norm_backward(gradient: Tensor, given: Tensor, gain: Tensor, more: Tensor, e
     return out
 
 
-def widen(narrow: Tensor, matrix: Tensor, used: int, of_row: Tensor | None, more: Tensor) -> Tensor:
+def widen(narrow: Tensor, matrix: Tensor, used: int, of_frame: Tensor | None, more: Tensor) -> Tensor:
     """See `rowwise.widen`."""
     rows, size = more.shape
     out = torch.empty_like(more)
     _widen[(triton.cdiv(rows, _FRAMES),)](
-        narrow, matrix, narrow if of_row is None else of_row, more, out, rows, size,
-        WIDTH=narrow.shape[1], USED=used, MANY=of_row is not None, FRAMES=_FRAMES,
+        narrow, matrix, narrow if of_frame is None else of_frame, more, out, rows, size,
+        WIDTH=narrow.shape[1], USED=used, MANY=of_frame is not None, FRAMES=_FRAMES,
         BLOCK=triton.next_power_of_2(size), num_warps=8,
     )  # fmt: skip
     return out
@@ -155,7 +155,7 @@ def widen_norm_backward(
     narrow: Tensor,
     matrix: Tensor,
     used: int,
-    of_row: Tensor | None,
+    of_frame: Tensor | None,
     normed: Tensor,
     inverse: Tensor,
     more: Tensor,
@@ -164,8 +164,8 @@ def widen_norm_backward(
     rows, size = more.shape
     out = torch.empty_like(more)
     _widen_norm_backward[(triton.cdiv(rows, _FRAMES),)](
-        narrow, matrix, narrow if of_row is None else of_row, normed, inverse, more, out, rows, size,
-        WIDTH=narrow.shape[1], USED=used, MANY=of_row is not None, FRAMES=_FRAMES,
+        narrow, matrix, narrow if of_frame is None else of_frame, normed, inverse, more, out, rows, size,
+        WIDTH=narrow.shape[1], USED=used, MANY=of_frame is not None, FRAMES=_FRAMES,
         BLOCK=triton.next_power_of_2(size), num_warps=8,
     )  # fmt: skip
     return out

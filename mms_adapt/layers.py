@@ -104,7 +104,7 @@ class FrozenLayer:
 
     def _mms_kind(self) -> bool:
         adapter = self._layer.adapter_layer
-        return not hasattr(adapter, "gathered") and _inside(adapter) is not None
+        return hasattr(adapter, "gathered") or _inside(adapter) is not None
 
     def adapter(self) -> Any:
         """Return the adapter of the layer; None where it has none, or one that does nothing."""
@@ -217,12 +217,21 @@ def _tensors(adapter: Any) -> Weights:
     return tuple(tensor for one in parts for tensor in (one.weight, one.bias))
 
 
-def folded(frozen: Sequence[FrozenLayer]) -> list[Narrow | None]:
-    """Return the adapters of layers as `FrozenLayer.packed` takes them, all folded at once."""
+def folded(frozen: Sequence[FrozenLayer]) -> tuple[list[Narrow | None], Sequence[int] | None]:
+    """Return the adapters of layers as `FrozenLayer.packed` takes them, all folded at once.
+
+    Returns:
+        Those of each layer; and the adapter of each row, where rows have adapters of their own.
+    """
     adapters = [one.adapter() for one in frozen]
-    some = [_tensors(one) for one in adapters if one is not None]
-    ready = iter(packed.fold(some) if some else ())
-    return [None if one is None else next(ready) for one in adapters]
+    some = [one for one in adapters if one is not None]
+    groups: Sequence[int] | None = None
+    if some and hasattr(some[0], "gathered"):
+        groups = some[0].groups()
+        ready = iter(packed.fold_many([one.chosen() for one in some]))
+    else:
+        ready = iter(packed.fold([_tensors(one) for one in some]) if some else ())
+    return [None if one is None else next(ready) for one in adapters], groups
 
 
 def again(layer: Any, hidden: Tensor, *rest: Any) -> Tensor:

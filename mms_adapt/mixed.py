@@ -39,7 +39,7 @@ def gradients(stack: Stack, tasks: Sequence[Task], batches: dict[int, Batch], ro
         chosen = [every[one] for one in rows]
         batch = _joined(batches, chosen, device)
         chance = _chance(chances, chosen, batch)
-        stack.rows = torch.tensor([place for place, _ in chosen]).to(device, non_blocking=True)
+        stack.choose([place for place, _ in chosen])
         task = tasks[chosen[0][0]]
         hidden = task.backbone.encode(
             batch.features, batch.frame_counts, masks=chance.masks, below=task.below

@@ -72,27 +72,27 @@ def norm_backward(gradient: Tensor, given: Tensor, gain: Tensor, more: Tensor, e
     return more + _through_norm(gradient * gain, normed, inverse)
 
 
-def widen(narrow: Tensor, matrix: Tensor, used: int, of_row: Tensor | None, more: Tensor) -> Tensor:
+def widen(narrow: Tensor, matrix: Tensor, used: int, of_frame: Tensor | None, more: Tensor) -> Tensor:
     """Return the product of a narrow matrix with a small one, added to something.
 
     Args:
         narrow: `(frames, width)`.
-        matrix: `(width, channels)`; with `of_row`, `(matrices, width, channels)`.
+        matrix: `(width, channels)`; with `of_frame`, `(matrices, width, channels)`.
         used: How much of the width is not zero.
-        of_row: Which matrix each frame has, `(frames,)`.
+        of_frame: Which matrix each frame has, `(frames,)`.
         more: What is added to, `(frames, channels)`.
     """
     if (quick := _on(more)) is not None:
-        found: Tensor = quick.widen(narrow, matrix, used, of_row, more)
+        found: Tensor = quick.widen(narrow, matrix, used, of_frame, more)
         return found
-    return more + _product(narrow, matrix, of_row)
+    return more + _product(narrow, matrix, of_frame)
 
 
 def widen_norm_backward(
     narrow: Tensor,
     matrix: Tensor,
     used: int,
-    of_row: Tensor | None,
+    of_frame: Tensor | None,
     normed: Tensor,
     inverse: Tensor,
     more: Tensor,
@@ -103,21 +103,21 @@ def widen_norm_backward(
         narrow: One side of the product, `(frames, width)`.
         matrix: The other, as for `widen`.
         used: How much of the width is not zero.
-        of_row: As for `widen`.
+        of_frame: As for `widen`.
         normed: What the norm gave, `(frames, channels)`.
         inverse: What it multiplied each frame by, `(frames,)`.
         more: What is added, `(frames, channels)`.
     """
     if (quick := _on(more)) is not None:
-        found: Tensor = quick.widen_norm_backward(narrow, matrix, used, of_row, normed, inverse, more)
+        found: Tensor = quick.widen_norm_backward(narrow, matrix, used, of_frame, normed, inverse, more)
         return found
-    return more + _through_norm(_product(narrow, matrix, of_row), normed, inverse)
+    return more + _through_norm(_product(narrow, matrix, of_frame), normed, inverse)
 
 
-def _product(narrow: Tensor, matrix: Tensor, of_row: Tensor | None) -> Tensor:
-    if of_row is None:
+def _product(narrow: Tensor, matrix: Tensor, of_frame: Tensor | None) -> Tensor:
+    if of_frame is None:
         return narrow @ matrix
-    return (narrow[:, None] @ matrix[of_row])[:, 0]
+    return (narrow[:, None] @ matrix[of_frame])[:, 0]
 
 
 def _through_norm(gradient: Tensor, normed: Tensor, inverse: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import pytest
 import tiny
 import torch
 
-from mms_adapt import backbone, passport, residents
+from mms_adapt import backbone, packed, passport, residents
 from mms_adapt.backbone import Backbone
 from mms_adapt.bank import Bank
 from mms_adapt.checkpoint import AdapterFolder
@@ -89,6 +89,20 @@ def test_a_batch_equals_one_by_one_and_the_adapter_alone(five: Bank, registry: P
     for row, code, wave in zip(together, MIXED, WAVES, strict=True):
         assert tiny.close(row, emissions(five, [wave], [code])[0])
         assert tiny.close(row, torch.from_numpy(alone[code].emissions([wave])[0]))
+
+
+@pytest.mark.parametrize("codes", [MIXED, ["chr"] * 10, ["bom", "mdw"] * 5], ids=["five", "one", "two"])
+def test_frames_side_by_side_give_what_padded_rows_give(
+    five: Bank, codes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    padded = emissions(five, WAVES, codes)
+    called: list[int] = []
+    run = packed.run
+    monkeypatch.setattr(packed, "run", lambda *given: called.append(1) or run(*given))
+    monkeypatch.setattr(five.backbone, "packing", True)
+    for row, expected in zip(emissions(five, WAVES, codes), padded, strict=True):
+        assert tiny.close(row, expected)
+    assert len(called) == five.backbone.layer_count
 
 
 def test_a_b_a(five: Bank) -> None:

@@ -98,7 +98,15 @@ def test_pack_and_back() -> None:
     assert flat.tolist() == [*hidden[0, :2].tolist(), *hidden[1].tolist(), hidden[2, 0].tolist()]
     back = packing.unpack(flat)
     assert back[0, :2].equal(hidden[0, :2]) and back[1].equal(hidden[1]) and not back[2, 1:].any()
-    assert packing.borders.tolist() == [0, 2, 6, 7] and packing.row_of_frame.tolist() == [0, 0, 1, 1, 1, 1, 2]
+    assert packing.borders.tolist() == [0, 2, 6, 7] and packing.group_of_frame.tolist() == [
+        0,
+        0,
+        1,
+        1,
+        1,
+        1,
+        2,
+    ]
     even = Packing(torch.tensor([4, 4, 4]), 4, CPU)
     assert even.pack(hidden).data_ptr() == hidden.data_ptr()
 
@@ -175,7 +183,7 @@ def test_kernels_equal_torch(frames: int, size: int, monkeypatch: pytest.MonkeyP
     bias, gain, shift = some(size), some(size), some(size)
     narrow, matrix, matrices = some(frames, 24), some(24, size), some(3, 24, size)
     narrow[:, 17:] = 0
-    of_row = torch.arange(frames, device="cuda", dtype=torch.int32) % 3
+    of_frame = torch.arange(frames, device="cuda", dtype=torch.int32) % 3
     inverse = torch.rand(frames, device="cuda") + 0.5
 
     def everything(kind: torch.dtype) -> list[Tensor]:
@@ -191,9 +199,9 @@ def test_kernels_equal_torch(frames: int, size: int, monkeypatch: pytest.MonkeyP
             scale,
             rowwise.norm_backward(g, a, d, b, 1e-5),
             rowwise.widen(n, m, 17, None, a),
-            rowwise.widen(n, mm, 17, of_row, a),
+            rowwise.widen(n, mm, 17, of_frame, a),
             rowwise.widen_norm_backward(n, m, 17, None, a, inverse, b),
-            rowwise.widen_norm_backward(n, mm, 17, of_row, a, inverse, b),
+            rowwise.widen_norm_backward(n, mm, 17, of_frame, a, inverse, b),
         ]
 
     quick = everything(torch.bfloat16)
