@@ -115,6 +115,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="length of a row; 10 on a GPU, else 4")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--held", type=int, default=ALL_OF_MMS, help="languages to hold at once")
+    parser.add_argument("--quantise", default="none", help="ours: none, int8 on a CPU, or fp8 on a card")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
     cold = cold_starts(options.rounds)
@@ -123,7 +124,9 @@ def main() -> int:
     shape = options.shape if options.shape != "auto" else "mms-1b" if on_gpu else "embedded"
     batch, seconds = options.batch or (64 if on_gpu else 8), options.seconds or (10.0 if on_gpu else 4.0)
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder), shape, device, batch, seconds, options.rounds, options.held)
+        found = measure(
+            Path(folder), shape, device, batch, seconds, options.rounds, options.held, options.quantise
+        )
     show(found, batch, seconds, cold)
     if options.json:
         options.json.write_text(
@@ -133,7 +136,14 @@ def main() -> int:
 
 
 def measure(
-    folder: Path, shape: str, device: torch.device, batch: int, seconds: float, rounds: int, held: int
+    folder: Path,
+    shape: str,
+    device: torch.device,
+    batch: int,
+    seconds: float,
+    rounds: int,
+    held: int,
+    quantise: str = "none",
 ) -> Figures:
     """Make a model and adapters in a folder, and measure ours and stock on them."""
     vocab = build(["".join(chr(0x100 + number) for number in range(TOKENS - 5))])
@@ -142,7 +152,8 @@ def measure(
     for seed, code in enumerate(codes):
         write_adapter(base, folder / "adapters" / code, code, vocab, seed)
         shutil.copy(folder / "adapters" / code / f"adapter.{code}.safetensors", model)
-    bank = Bank(folder / "adapters", backbone=base, options=TranscribeOptions(device=str(device)))
+    options = TranscribeOptions(device=str(device), quantise=quantise)
+    bank = Bank(folder / "adapters", backbone=base, options=options)
     stock = load_stock(model, device)
     random = np.random.default_rng(0)
     waves = [0.1 * random.standard_normal(int(seconds * RATE_HZ)).astype(np.float32) for _ in range(batch)]

@@ -6,9 +6,9 @@ or training.
 Frozen means frozen: nothing of it requires a gradient, the convolutions are never in a graph, and since a
 graph begins at the lowest trained adapter, what lies below it keeps nothing for a backward pass.
 
-On a GPU with bfloat16 the large frozen matrices are bfloat16 and the encoder runs under autocast;
-convolutions, norms, adapters, head and logits stay float32. On a CPU everything is float32. float16 is never
-computed with.
+On a GPU with bfloat16 the large frozen matrices are bfloat16 and the encoder runs under autocast; adapters
+that are trained, head and logits stay float32, and so do the convolutions where their frames are kept for a
+training. On a CPU everything is float32. float16 is never computed with.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mms_adapt import encoder_layer, layers, pretrained, quantise, rowwise, stock
@@ -26,11 +28,15 @@ from mms_adapt.encoder import Convolutions, PositionalConvolution, normalised
 from mms_adapt.errors import BackboneError, OptionError
 from mms_adapt.layers import FrozenLayer, added, again
 from mms_adapt.packed import Narrow, Packing
+from mms_adapt.packed_convolutions import PackedConvolutions, PackedPositions
 from mms_adapt.pretrained import Pretrained
 
 if TYPE_CHECKING:
     from mms_adapt.encoder_layer import Adapt
     from mms_adapt.vocab import Vocab
+
+
+_FLOAT8_MULTIPLE = 16
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,12 @@ class Backbone:
         self._positions = PositionalConvolution(self._encoder.pos_conv_embed)
         self.checkpointing = False
         self.packing = device.type == "cuda" and self.dtype == torch.bfloat16 and rowwise.quick()
+        self._on_card: tuple[PackedConvolutions, PackedPositions] | None = None
+        if self.packing:
+            self._on_card = (
+                PackedConvolutions(extractor.conv_layers, RECEPTIVE_FIELD, FRAME_STRIDE, self.dtype),
+                PackedPositions(self._encoder.pos_conv_embed, self.dtype),
+            )
         self._frozen: list[FrozenLayer | None] = [FrozenLayer(layer) for layer in self._encoder.layers]
         self._compute: layers.Core = layers.compute
 
@@ -102,15 +114,40 @@ class Backbone:
         self.packing = False
         self._compute = layers.compiled()
 
-    def quantise(self) -> None:
-        """Round the encoder's large matrices to 8-bit integers, for good, before adapters are put in.
+    def quantise(self, how: str) -> None:
+        """Multiply the encoder's large matrices in 8 bits, for good; to be asked before adapters are put in.
+
+        Args:
+            how: "none"; "int8", on a CPU; or "fp8", on a card that has 8-bit floats, where the layers' inner
+                places have no adapters.
 
         Raises:
-            OptionError: If the model is not on a CPU in float32, or still learns.
+            OptionError: If the model is not on such a device, or still learns.
         """
+        if how == "none":
+            return
+        if how == "fp8":
+            self._to_floats()
+            return
         quantise.encoder(self.model)
         self._frozen = [None] * self.layer_count  # they hold the matrices
         self._as_loaded = [(module, dict(module._modules)) for module in self.model.modules()]
+
+    def _to_floats(self) -> None:
+        """Let packed layers multiply 8-bit floats."""
+        least = (8, 9)
+        if not self.packing or torch.cuda.get_device_capability(self.device) < least:
+            raise OptionError(
+                f"quantise='fp8' is for bfloat16 on a card with 8-bit floats (compute capability {least[0]}."
+                f"{least[1]} and above), not compiled: leave it out"
+            )
+        frozen = [one for one in self._frozen if one is not None]
+        if len(frozen) < self.layer_count or not all(one.even_to(_FLOAT8_MULTIPLE) for one in frozen):
+            raise OptionError(
+                f"quantise='fp8' needs layers of a multiple of {_FLOAT8_MULTIPLE} channels: leave it out"
+            )
+        for one in frozen:
+            one.quantise()
 
     def bare(self) -> None:
         """Take out whatever was put in since loading; adapters and head are those of the checkpoint again."""
@@ -185,6 +222,28 @@ class Backbone:
             # `(batch, conv_dim, frames)` to `(batch, frames, conv_dim)`
             return torch.as_tensor(columns).transpose(1, 2).contiguous()
 
+    def hear(self, waveforms: Sequence[NDArray[np.float32]]) -> tuple[Tensor, list[int]]:
+        """Compute what the convolutions make of audio that is to be transcribed, on a card in bfloat16.
+
+        Args:
+            waveforms: Audio at 16 kHz, each `(samples,)`.
+
+        Returns:
+            Features `(batch, frames, conv_dim)` and the frame count of each row.
+        """
+        counts = [len(one) for one in waveforms]
+        frames = [frame_count(one) for one in counts]
+        with torch.inference_mode():
+            if self._on_card is None or not max(frames):
+                padded = torch.zeros(len(waveforms), max(counts))
+                for row, one in zip(padded, waveforms, strict=True):
+                    row[: len(one)] = torch.from_numpy(np.ascontiguousarray(one))
+                return self.cnn(padded.to(self.device), torch.tensor(counts)), frames
+            flat, firsts = self._on_card[0](waveforms, self.device, level=self.source.do_normalize)
+            places = torch.tensor(firsts)[:, None] + torch.arange(max(frames))
+            places = places.clamp_(max=len(flat) - 1).view(-1).to(self.device, non_blocking=True)
+            return flat.index_select(0, places).view(len(waveforms), max(frames), -1), frames
+
     def encode(
         self,
         features: Tensor,
@@ -233,17 +292,24 @@ class Backbone:
 
     def _embedded(self, features: Tensor, frame_counts: Tensor, masks: Masks | None) -> Tensor:
         """Project features, hide what SpecAugment hides, and tell frames their place."""
-        features = features.to(self.device, torch.float32, non_blocking=True)
+        features = features.to(self.device, non_blocking=True)
+        features = features if features.dtype == self.dtype else features.float()
         frames = features.shape[1]
         hidden: Tensor = self.model.wav2vec2.feature_projection(features)[0]
         if masks is not None:
             hidden = self._masked(hidden, masks)
         if int(frame_counts.min()) < frames:
             hidden = hidden.masked_fill(~self._real(frame_counts, frames)[..., None], 0)
-        convolution = self._encoder.pos_conv_embed
-        trained = convolution.conv.bias.requires_grad
-        positions = self._positions if self._quick and not trained else convolution
-        return hidden + positions(hidden)
+        return hidden + self._placed(hidden)
+
+    def _placed(self, hidden: Tensor) -> Tensor:
+        """Return what the positional convolution makes of hidden states `(batch, frames, hidden)`."""
+        stock = self._encoder.pos_conv_embed
+        learnt = stock.conv.bias.requires_grad or hidden.requires_grad
+        if self._on_card is not None and not learnt:
+            return self._on_card[1](hidden)
+        found: Tensor = self._positions(hidden) if self._quick and not learnt else stock(hidden)
+        return found
 
     def _real(self, frame_counts: Tensor, frames: int) -> Tensor:
         """Return which frames are real, bool `(batch, frames)`."""

@@ -169,3 +169,39 @@ def widen_norm_backward(
         BLOCK=triton.next_power_of_2(size), num_warps=8,
     )  # fmt: skip
     return out
+
+
+@triton.jit
+def _quantise(
+    given, before, out, scales, size, most,
+    GELU: tl.constexpr, BACK: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    at = tl.arange(0, BLOCK)
+    real = at < size
+    here = row * size + at
+    found = tl.load(given + here, mask=real, other=0.0).to(tl.float32)
+    if GELU:
+        found = 0.5 * found * (1.0 + tl.erf(found * 0.7071067811865476))
+    if BACK:
+        level = tl.load(before + here, mask=real, other=0.0).to(tl.float32)
+        below = 0.5 * (1.0 + tl.erf(level * 0.7071067811865476))
+        found *= below + level * 0.3989422804014327 * tl.exp(-0.5 * level * level)
+    scale = tl.maximum(tl.max(tl.abs(found), axis=0) / most, 1e-12)
+    tl.store(scales + row, scale)
+    tl.store(out + here, (found / scale).to(out.dtype.element_ty), mask=real)
+
+
+def quantised(
+    given: Tensor, most: float, *, gelu: bool = False, before: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """See `rowwise.quantised`, `gelu_quantised` and, with `before`, `gelu_backward_quantised`."""
+    rows, size = given.shape
+    out = torch.empty(rows, size, dtype=torch.float8_e4m3fn, device=given.device)
+    scales = torch.empty(rows, dtype=torch.float32, device=given.device)
+    back = before is not None
+    _quantise[(rows,)](
+        given, before if back else given, out, scales, size, most, GELU=gelu, BACK=back,
+        BLOCK=triton.next_power_of_2(size), num_warps=8 if size > 2048 else 4,
+    )  # fmt: skip
+    return out, scales

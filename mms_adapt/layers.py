@@ -21,7 +21,8 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from mms_adapt import packed
-from mms_adapt.packed import Narrow, Packing
+from mms_adapt.packed import Layer, Narrow, Packing
+from mms_adapt.products import Float8, Plain
 
 Weights = tuple[Tensor, ...]
 Core = Callable[..., Tensor]
@@ -61,6 +62,8 @@ class FrozenLayer:
             one.weight = nn.Parameter(weight, requires_grad=one.weight.requires_grad)
         self._joined = joined
         self._weights: Weights | None = None
+        self._matrix: type[Plain] | type[Float8] = Plain
+        self._layer_of: tuple[Weights, Layer] | None = None
 
     def serves(self) -> bool:
         """Tell whether every part is the one that was loaded, and frozen."""
@@ -72,7 +75,7 @@ class FrozenLayer:
             )
         )
         if not frozen:
-            self._weights = None  # what is trained may change
+            self._weights = self._layer_of = None  # what is trained may change
         return frozen
 
     def weights(self) -> Weights:
@@ -113,7 +116,26 @@ class FrozenLayer:
 
     def packed(self, hidden: Tensor, packing: Packing, adapter: Narrow | None) -> Tensor:
         """Return hidden states `(frames, hidden)` behind the layer; see `packed.run`."""
-        return packed.run(hidden, packing, self.weights(), adapter, self._heads, self._eps)
+        return packed.run(hidden, packing, self._ready(), adapter, self._heads, self._eps)
+
+    def _ready(self) -> Layer:
+        """Return norms and matrices as `packed` takes them."""
+        weights = self.weights()
+        if self._layer_of is None or self._layer_of[0] is not weights:
+            gain, shift, joined, bias, out, out_bias, gain_2, shift_2, up, up_bias, down, down_bias = weights
+            with torch.inference_mode(False), torch.no_grad():
+                matrices = [self._matrix(one) for one in (joined, out, up, down)]
+            norms, biases = (gain, shift, gain_2, shift_2), (bias, out_bias, up_bias, down_bias)
+            self._layer_of = weights, Layer(norms, biases, *matrices)
+        return self._layer_of[1]
+
+    def even_to(self, multiple: int) -> bool:
+        """Tell whether the sides of all matrices are multiples of so much."""
+        return not any(side % multiple for one in self.weights() if one.ndim == 2 for side in one.shape)
+
+    def quantise(self) -> None:
+        """Multiply 8-bit floats from now on, where `packed` computes the layer."""
+        self._matrix, self._layer_of = Float8, None
 
     def __call__(self, hidden: Tensor, attention: Tensor | None, core: Core) -> Tensor:
         """Return hidden states `(batch, frames, hidden)` behind the layer, its adapter included.

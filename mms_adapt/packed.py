@@ -25,6 +25,7 @@ from torch.autograd import Function
 from torch.nn import functional
 
 from mms_adapt import rowwise
+from mms_adapt.products import Matrix
 
 Weights = tuple[Tensor, ...]
 _ADAPTER_EPS = 1e-5  # of the norm in an adapter of MMS's kind
@@ -46,6 +47,27 @@ class Narrow:
     inward: Tensor
     inner: Tensor
     outward: Tensor
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A frozen layer.
+
+    Attributes:
+        norms: Factors and shift of the norm before attention, and of that before the feed-forward block.
+        biases: Of query, key and value together, of attention's way out, of the feed-forward block's two.
+        joined: Query, key and value, `(3 * hidden, hidden)`.
+        out: Attention's way out, `(hidden, hidden)`.
+        up: Into the feed-forward block, `(intermediate, hidden)`.
+        down: Out of it, `(hidden, intermediate)`.
+    """
+
+    norms: tuple[Tensor, Tensor, Tensor, Tensor]
+    biases: tuple[Tensor, Tensor, Tensor, Tensor]
+    joined: Matrix
+    out: Matrix
+    up: Matrix
+    down: Matrix
 
 
 class Packing:
@@ -185,22 +207,22 @@ def folded(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def run(
-    hidden: Tensor, packing: Packing, weights: Weights, adapter: Narrow | None, heads: int, eps: float
+    hidden: Tensor, packing: Packing, layer: Layer, adapter: Narrow | None, heads: int, eps: float
 ) -> Tensor:
     """Return what a layer makes of hidden states `(frames, hidden)`.
 
     Args:
         hidden: What goes in, in the type of the matrices.
         packing: Where the rows begin and end.
-        weights: What `layers.FrozenLayer.weights` gave.
+        layer: Its norms and matrices.
         adapter: Its adapter, where it has one.
         heads: Heads of the attention.
         eps: What the norms add to a variance.
     """
-    kept, query, key, value = _Project.apply(hidden, *weights[:4], heads, eps)  # type: ignore[no-untyped-call]
+    kept, query, key, value = _Project.apply(hidden, layer, heads, eps)  # type: ignore[no-untyped-call]
     seen = packing.attend(query, key, value).reshape(hidden.shape)
     inside = () if adapter is None else (adapter.inward, adapter.inner, adapter.outward)
-    found: Tensor = _Rest.apply(kept, seen, eps, weights[4:], packing, *inside)  # type: ignore[no-untyped-call]
+    found: Tensor = _Rest.apply(kept, seen, eps, layer, packing, *inside)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -208,35 +230,25 @@ class _Project(Function):
     """Norm, then query, key and value; the input goes through, so that its gradients meet here."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        hidden: Tensor,
-        gain: Tensor,
-        shift: Tensor,
-        joined: Tensor,
-        bias: Tensor,
-        heads: int,
-        eps: float,
-    ) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, hidden: Tensor, layer: Layer, heads: int, eps: float) -> tuple[Tensor, ...]:
         """Return the input, query, key and value, the latter `(frames, heads, channels)`."""
+        gain, shift = layer.norms[:2]
         normed = functional.layer_norm(hidden, hidden.shape[1:], gain, shift, eps)
-        three = functional.linear(normed, joined, bias).view(len(hidden), 3, heads, -1)
-        ctx.save_for_backward(hidden, gain, joined)
-        ctx.eps = eps
+        three = layer.joined.times(normed, layer.biases[0]).view(len(hidden), 3, heads, -1)
+        ctx.save_for_backward(hidden)
+        ctx.layer, ctx.eps = layer, eps
         return hidden, *three.unbind(1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient of the input."""
-        hidden, gain, joined = ctx.saved_tensors
+        (hidden,) = ctx.saved_tensors
         more, *three = gradients
-        nothing = (None,) * 6
+        nothing = (None,) * 3
         if not ctx.needs_input_grad[0]:
             return None, *nothing
-        size = hidden.shape[1]
-        query, key, value = (one.reshape(-1, size) for one in three)
-        inner = query @ joined[:size]
-        inner.addmm_(key, joined[size : 2 * size]).addmm_(value, joined[2 * size :])
+        inner = ctx.layer.joined.back(*(one.reshape(hidden.shape) for one in three))
+        gain = ctx.layer.norms[0]
         return rowwise.norm_backward(inner, hidden, gain, more.contiguous(), ctx.eps), *nothing
 
 
@@ -249,16 +261,17 @@ class _Rest(Function):
         hidden: Tensor,
         seen: Tensor,
         eps: float,
-        weights: Weights,
+        layer: Layer,
         packing: Packing,
         *inside: Tensor,
     ) -> Tensor:
         """Return the layer's output `(frames, hidden)`."""
-        out, out_bias, gain, shift, up, up_bias, down, down_bias = weights
-        middle, normed, _ = rowwise.add_norm(hidden, seen @ out.t(), out_bias, gain, shift, eps)
-        before = functional.linear(normed, up, up_bias)
-        wide = functional.gelu(before) @ down.t()
-        ctx.eps, ctx.frozen, ctx.packing = eps, (out, gain, up, down), packing
+        _, out_bias, up_bias, down_bias = layer.biases
+        given = layer.out.times(seen, None)
+        middle, normed, _ = rowwise.add_norm(hidden, given, out_bias, *layer.norms[2:], eps)
+        before = layer.up.times(normed, up_bias)
+        wide = layer.down.times_gelu(before)
+        ctx.eps, ctx.layer, ctx.packing = eps, layer, packing
         if not inside:
             ctx.save_for_backward(middle, before)
             return middle + (wide + down_bias)
@@ -277,7 +290,7 @@ class _Rest(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of the input, of what attention made, and of the adapter."""
         gradient = gradients[0].contiguous()
-        out, gain, up, down = ctx.frozen
+        layer: Layer = ctx.layer
         middle, before, *rest = ctx.saved_tensors
         inside: tuple[Tensor | None, ...] = ()
         if rest:
@@ -285,10 +298,9 @@ class _Rest(Function):
         nothing = (None, None, None, *inside)
         if not ctx.needs_input_grad[0]:
             return None, None, *nothing
-        wide = gradient @ down
-        wide = torch.ops.aten.gelu_backward.grad_input(wide, before, grad_input=wide)
-        onward = rowwise.norm_backward(wide @ up, middle, gain, gradient, ctx.eps)
-        return onward, onward @ out, *nothing
+        inner = layer.up.back_gelu(layer.down.back(gradient), before)
+        onward = rowwise.norm_backward(inner, middle, layer.norms[2], gradient, ctx.eps)
+        return onward, layer.out.back(onward), *nothing
 
 
 def _adapter_backward(

@@ -7,8 +7,11 @@ In: matrices `(frames, channels)`. Out: others of that shape. In a card's memory
 from functools import cache
 from types import ModuleType
 
+import torch
 from torch import Tensor
-from torch.nn.functional import layer_norm
+from torch.nn.functional import gelu, layer_norm
+
+_LARGEST = 448.0  # of an 8-bit float of the type e4m3
 
 
 @cache
@@ -112,6 +115,44 @@ def widen_norm_backward(
         found: Tensor = quick.widen_norm_backward(narrow, matrix, used, of_frame, normed, inverse, more)
         return found
     return more + _through_norm(_product(narrow, matrix, of_frame), normed, inverse)
+
+
+def quantised(given: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows as 8-bit floats, and what each is to be multiplied by.
+
+    Args:
+        given: `(rows, channels)`, contiguous.
+
+    Returns:
+        float8_e4m3fn `(rows, channels)` and float32 `(rows,)`.
+    """
+    if (quick := _on(given)) is not None:
+        found: tuple[Tensor, Tensor] = quick.quantised(given, _LARGEST)
+        return found
+    rows = given.float()
+    scales = (rows.abs().amax(dim=1) / _LARGEST).clamp_min(1e-12)
+    return (rows / scales[:, None]).to(torch.float8_e4m3fn), scales
+
+
+def gelu_quantised(before: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same of GELU of rows."""
+    if (quick := _on(before)) is not None:
+        found: tuple[Tensor, Tensor] = quick.quantised(before, _LARGEST, gelu=True)
+        return found
+    return quantised(gelu(before.float()))
+
+
+def gelu_backward_quantised(gradient: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same of the gradient of what GELU was given, from that of what it gave.
+
+    Args:
+        gradient: Of what GELU gave, `(rows, channels)`.
+        before: What it was given.
+    """
+    if (quick := _on(gradient)) is not None:
+        found: tuple[Tensor, Tensor] = quick.quantised(gradient, _LARGEST, before=before)
+        return found
+    return quantised(torch.ops.aten.gelu_backward(gradient.float(), before.float()))
 
 
 def _product(narrow: Tensor, matrix: Tensor, of_frame: Tensor | None) -> Tensor:

@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from mms_adapt.adapters import OUTPUT, Stack, Weights
-from mms_adapt.audio import SAMPLE_RATE_HZ, frame_count
+from mms_adapt.audio import SAMPLE_RATE_HZ
 from mms_adapt.backbone import Backbone
 from mms_adapt.encoder_layer import Adapt
 from mms_adapt.errors import BackboneError
@@ -89,13 +88,7 @@ class Engine:
 
     def features(self, waveforms: Sequence[Waveform]) -> tuple[Tensor, list[int]]:
         """Return features `(batch, frames, conv_dim)` and frame counts of audio at 16 kHz."""
-        counts = [len(one) for one in waveforms]
-        padded = torch.zeros(len(waveforms), max(counts))
-        for row, one in zip(padded, waveforms, strict=True):
-            row[: len(one)] = torch.from_numpy(np.ascontiguousarray(one))
-        with torch.inference_mode():
-            features = self.backbone.cnn(padded.to(self.backbone.device), torch.tensor(counts))
-        return features, [frame_count(count) for count in counts]
+        return self.backbone.hear(waveforms)
 
     def emissions(self, features: Tensor, frame_counts: Sequence[int], editions: Sequence[Edition]) -> Tensor:
         """Return log-probabilities `(batch, frames, width)`, minus infinity behind a row's vocabulary.
