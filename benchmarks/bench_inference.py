@@ -41,6 +41,7 @@ from mms_adapt.adapters import attention
 from mms_adapt.backbone import Backbone
 from mms_adapt.bank import Bank
 from mms_adapt.checkpoint import AdapterFolder
+from mms_adapt.device import choose_device
 from mms_adapt.passport import Passport
 from mms_adapt.serving import edition
 from mms_adapt.transcribe_options import TranscribeOptions
@@ -119,7 +120,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
     cold = cold_starts(options.rounds)
-    device = backbone_module.choose_device(options.device)
+    device = choose_device(options.device)
     on_gpu = device.type == "cuda"
     shape = options.shape if options.shape != "auto" else "mms-1b" if on_gpu else "embedded"
     batch, seconds = options.batch or (64 if on_gpu else 8), options.seconds or (10.0 if on_gpu else 4.0)

@@ -8,7 +8,7 @@ Source: Park et al. 2019, SpecAugment; as in wav2vec 2.0 the masks hide projecte
 import torch
 from torch import Tensor
 
-from mms_adapt.backbone import Masks
+from mms_adapt.masks import Masks
 
 
 def draw(

@@ -23,33 +23,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mms_adapt import encoder_layer, layers, pretrained, quantise, rowwise, stock
-from mms_adapt.audio import FRAME_STRIDE, RECEPTIVE_FIELD, frame_count
-from mms_adapt.encoder import Convolutions, PositionalConvolution, normalised
-from mms_adapt.errors import BackboneError, OptionError
-from mms_adapt.layers import FrozenLayer, added, again
+from mms_adapt.device import choose_device
+from mms_adapt.errors import BackboneError
+from mms_adapt.front import Front
+from mms_adapt.layers import FrozenLayer, again
+from mms_adapt.masks import Masks, real, seen
 from mms_adapt.packed import Narrow, Packing
-from mms_adapt.packed_convolutions import PackedConvolutions, PackedPositions
 from mms_adapt.pretrained import Pretrained
 
 if TYPE_CHECKING:
     from mms_adapt.encoder_layer import Adapt
     from mms_adapt.vocab import Vocab
-
-
-_FLOAT8_MULTIPLE = 16
-
-
-@dataclass(frozen=True)
-class Masks:
-    """What SpecAugment hides from the encoder in one batch.
-
-    Attributes:
-        time: Frames that become the model's mask vector, bool `(batch, frames)`.
-        channels: Channels that become zero, bool `(batch, hidden)`.
-    """
-
-    time: Tensor
-    channels: Tensor
 
 
 @dataclass(frozen=True)
@@ -94,18 +78,9 @@ class Backbone:
         self._encoder = model.wav2vec2.encoder
         self.dtype: torch.dtype = self._encoder.layers[0].attention.q_proj.weight.dtype
         self._as_loaded = [(module, dict(module._modules)) for module in model.modules()]
-        self._quick = device.type == "cpu" and self.dtype == torch.float32
-        extractor = model.wav2vec2.feature_extractor
-        self._convolutions = Convolutions(extractor.conv_layers, RECEPTIVE_FIELD, FRAME_STRIDE)
-        self._positions = PositionalConvolution(self._encoder.pos_conv_embed)
         self.checkpointing = False
         self.packing = device.type == "cuda" and self.dtype == torch.bfloat16 and rowwise.quick()
-        self._on_card: tuple[PackedConvolutions, PackedPositions] | None = None
-        if self.packing:
-            self._on_card = (
-                PackedConvolutions(extractor.conv_layers, RECEPTIVE_FIELD, FRAME_STRIDE, self.dtype),
-                PackedPositions(self._encoder.pos_conv_embed, self.dtype),
-            )
+        self._front = Front(model, device, self.dtype, level=source.do_normalize, packs=self.packing)
         self._frozen: list[FrozenLayer | None] = [FrozenLayer(layer) for layer in self._encoder.layers]
         self._compute: layers.Core = layers.compute
 
@@ -127,27 +102,11 @@ class Backbone:
         if how == "none":
             return
         if how == "fp8":
-            self._to_floats()
+            layers.to_float8(self._frozen if self.packing else [None], self.device)
             return
         quantise.encoder(self.model)
         self._frozen = [None] * self.layer_count  # they hold the matrices
         self._as_loaded = [(module, dict(module._modules)) for module in self.model.modules()]
-
-    def _to_floats(self) -> None:
-        """Let packed layers multiply 8-bit floats."""
-        least = (8, 9)
-        if not self.packing or torch.cuda.get_device_capability(self.device) < least:
-            raise OptionError(
-                f"quantise='fp8' is for bfloat16 on a card with 8-bit floats (compute capability {least[0]}."
-                f"{least[1]} and above), not compiled: leave it out"
-            )
-        frozen = [one for one in self._frozen if one is not None]
-        if len(frozen) < self.layer_count or not all(one.even_to(_FLOAT8_MULTIPLE) for one in frozen):
-            raise OptionError(
-                f"quantise='fp8' needs layers of a multiple of {_FLOAT8_MULTIPLE} channels: leave it out"
-            )
-        for one in frozen:
-            one.quantise()
 
     def bare(self) -> None:
         """Take out whatever was put in since loading; adapters and head are those of the checkpoint again."""
@@ -205,22 +164,7 @@ class Backbone:
         Returns:
             Features `(batch, frames, conv_dim)`; those behind a row's frame count mean nothing.
         """
-        with torch.no_grad():
-            counts = [int(one) for one in sample_counts]
-            rows = [row[:count] for row, count in zip(waveforms.to(self.device), counts, strict=True)]
-            if self.source.do_normalize:
-                rows = [normalised(row) if len(row) else row for row in rows]
-            frames = [frame_count(count) for count in counts]
-            if self._quick:
-                features = torch.zeros(len(rows), max(frames), self.conv_dim)
-                for place, row, count in zip(features, rows, frames, strict=True):
-                    if count:
-                        place[:count] = self._convolutions(row)
-                return features
-            padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-            columns = self.model.wav2vec2.feature_extractor(padded)
-            # `(batch, conv_dim, frames)` to `(batch, frames, conv_dim)`
-            return torch.as_tensor(columns).transpose(1, 2).contiguous()
+        return self._front.cnn(waveforms, sample_counts)
 
     def hear(self, waveforms: Sequence[NDArray[np.float32]]) -> tuple[Tensor, list[int]]:
         """Compute what the convolutions make of audio that is to be transcribed, on a card in bfloat16.
@@ -231,18 +175,7 @@ class Backbone:
         Returns:
             Features `(batch, frames, conv_dim)` and the frame count of each row.
         """
-        counts = [len(one) for one in waveforms]
-        frames = [frame_count(one) for one in counts]
-        with torch.inference_mode():
-            if self._on_card is None or not max(frames):
-                padded = torch.zeros(len(waveforms), max(counts))
-                for row, one in zip(padded, waveforms, strict=True):
-                    row[: len(one)] = torch.from_numpy(np.ascontiguousarray(one))
-                return self.cnn(padded.to(self.device), torch.tensor(counts)), frames
-            flat, firsts = self._on_card[0](waveforms, self.device, level=self.source.do_normalize)
-            places = torch.tensor(firsts)[:, None] + torch.arange(max(frames))
-            places = places.clamp_(max=len(flat) - 1).view(-1).to(self.device, non_blocking=True)
-            return flat.index_select(0, places).view(len(waveforms), max(frames), -1), frames
+        return self._front.hear(waveforms)
 
     def encode(
         self,
@@ -271,7 +204,7 @@ class Backbone:
                 hidden = self._embedded(features, frame_counts, masks)
             else:
                 hidden = features.to(self.device, self.dtype, non_blocking=True)
-                hidden = hidden if masks is None else self._masked(hidden, masks, zero=True)
+                hidden = hidden if masks is None else masks.hide(hidden, None)
             if adapt is None:
                 hidden = self._through(hidden, frame_counts, below or 0, self.layer_count)
             else:
@@ -297,35 +230,10 @@ class Backbone:
         frames = features.shape[1]
         hidden: Tensor = self.model.wav2vec2.feature_projection(features)[0]
         if masks is not None:
-            hidden = self._masked(hidden, masks)
+            hidden = masks.hide(hidden, getattr(self.model.wav2vec2, "masked_spec_embed", None))
         if int(frame_counts.min()) < frames:
-            hidden = hidden.masked_fill(~self._real(frame_counts, frames)[..., None], 0)
-        return hidden + self._placed(hidden)
-
-    def _placed(self, hidden: Tensor) -> Tensor:
-        """Return what the positional convolution makes of hidden states `(batch, frames, hidden)`."""
-        stock = self._encoder.pos_conv_embed
-        learnt = stock.conv.bias.requires_grad or hidden.requires_grad
-        if self._on_card is not None and not learnt:
-            return self._on_card[1](hidden)
-        found: Tensor = self._positions(hidden) if self._quick and not learnt else stock(hidden)
-        return found
-
-    def _real(self, frame_counts: Tensor, frames: int) -> Tensor:
-        """Return which frames are real, bool `(batch, frames)`."""
-        counts = frame_counts.to(self.device, non_blocking=True)
-        return torch.arange(frames, device=self.device) < counts[:, None]
-
-    def _seen(self, hidden: Tensor, frame_counts: Tensor) -> Tensor | None:
-        """Return what attention adds, `(batch, 1, frames, frames)`, so that only real frames are heard."""
-        frames = hidden.shape[1]
-        if int(frame_counts.min()) >= frames:
-            return None
-        # a row without a single frame attends to all, since attending to nothing gives NaN
-        seen = self._real(frame_counts, frames)
-        if int(frame_counts.min()) == 0:
-            seen = seen | (frame_counts.to(self.device) == 0)[:, None]
-        return added(seen, frames, self.dtype)
+            hidden = hidden.masked_fill(~real(frame_counts, frames, self.device)[..., None], 0)
+        return hidden + self._front.places(hidden)
 
     def _adapted(self, hidden: Tensor, frame_counts: Tensor, adapt: "Adapt") -> Tensor:
         """Pass hidden states `(batch, frames, hidden)` through layers without adapters of their own."""
@@ -333,7 +241,7 @@ class Backbone:
         narrow = adapt.narrow(self.layer_count) if whole else None
         if narrow is not None:
             return self._packed(hidden.to(self.dtype), frame_counts, whole, *narrow)
-        attention = self._seen(hidden, frame_counts)
+        attention = seen(frame_counts, hidden.shape[1], self.device, self.dtype)
         for number, layer in enumerate(self._encoder.layers):
             hidden = encoder_layer.run(layer, number, hidden, attention, adapt)
         return hidden
@@ -350,7 +258,7 @@ class Backbone:
         hidden = hidden.to(self.dtype)
         if whole := self._packable(frame_counts, first, last):
             return self._packed(hidden, frame_counts, whole, *layers.folded(whole))
-        attention = self._seen(hidden, frame_counts)
+        attention = seen(frame_counts, hidden.shape[1], self.device, self.dtype)
         for layer, frozen in list(zip(self._encoder.layers, self._frozen, strict=True))[first:last]:
             keep = not (self.checkpointing and torch.is_grad_enabled())
             if frozen is not None and frozen.serves():
@@ -388,13 +296,6 @@ class Backbone:
                 )
             return packing.unpack(flat)
 
-    def _masked(self, hidden: Tensor, masks: Masks, *, zero: bool = False) -> Tensor:
-        """Hide frames `(batch, frames)` and channels `(batch, hidden)` of `(batch, frames, hidden)`."""
-        vector = None if zero else getattr(self.model.wav2vec2, "masked_spec_embed", None)
-        filler = vector.to(hidden.dtype) if vector is not None else torch.zeros_like(hidden[0, 0])
-        hidden = torch.where(masks.time[..., None], filler, hidden)
-        return hidden.masked_fill(masks.channels[:, None], 0)
-
     def logits(self, hidden: Tensor) -> Tensor:
         """Compute logits `(batch, frames, vocab)` of hidden states `(batch, frames, hidden)`, in float32."""
         head = self.model.lm_head
@@ -422,24 +323,3 @@ def load(name: str | PathLike[str], *, device: str = "auto", dtype: torch.dtype 
     fingerprint = pretrained.fingerprint(tensors.items())
     model = stock.build(source, tensors, dtype).to(where)
     return Backbone(source, model, fingerprint, where)
-
-
-def choose_device(device: str) -> torch.device:
-    """Return the device of this name; "auto" is a GPU where there is one.
-
-    Raises:
-        OptionError: If it is no device, or this machine has none such.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        found = torch.device("meta")
-    if found.type not in ("cpu", "cuda"):
-        raise OptionError(f"device={device!r}: give auto, cpu, cuda or cuda:1")
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise OptionError(
-            f"device={device!r}: torch sees {torch.cuda.device_count()} CUDA devices here; give cpu or auto"
-        )
-    return found

@@ -21,6 +21,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from mms_adapt import packed
+from mms_adapt.errors import OptionError
 from mms_adapt.packed import Layer, Narrow, Packing
 from mms_adapt.products import Float8, Plain
 
@@ -30,6 +31,7 @@ _MMS_KIND = {  # by name, since both stand above this module
     "mms_adapt.adapters.attention.AttentionAdapter",
     "transformers.models.wav2vec2.modeling_wav2vec2.Wav2Vec2AttnAdapterLayer",
 }
+_FLOAT8_SINCE, _FLOAT8_MULTIPLE = (8, 9), 16
 _MATRICES = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
@@ -254,6 +256,30 @@ def folded(frozen: Sequence[FrozenLayer]) -> tuple[list[Narrow | None], Sequence
     else:
         ready = iter(packed.fold([_tensors(one) for one in some]) if some else ())
     return [None if one is None else next(ready) for one in adapters], groups
+
+
+def to_float8(frozen: Sequence[FrozenLayer | None], device: torch.device) -> None:
+    """Let packed layers multiply 8-bit floats.
+
+    Args:
+        frozen: The layers; None among them where one is not packed.
+        device: Where they are.
+
+    Raises:
+        OptionError: If the device has no 8-bit floats, or the layers are not of a size for them.
+    """
+    if None in frozen or torch.cuda.get_device_capability(device) < _FLOAT8_SINCE:
+        raise OptionError(
+            "quantise='fp8' is for bfloat16 on a card with 8-bit floats (compute capability "
+            f"{_FLOAT8_SINCE[0]}.{_FLOAT8_SINCE[1]} and above), not compiled: leave it out"
+        )
+    whole = [one for one in frozen if one is not None]
+    if not all(one.even_to(_FLOAT8_MULTIPLE) for one in whole):
+        raise OptionError(
+            f"quantise='fp8' needs layers of a multiple of {_FLOAT8_MULTIPLE} channels: leave it out"
+        )
+    for one in whole:
+        one.quantise()
 
 
 def again(layer: Any, hidden: Tensor, *rest: Any) -> Tensor:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mms_adapt.backbone import Masks
 from mms_adapt.batches import Batch
 from mms_adapt.devset import ctc_losses
+from mms_adapt.masks import Masks
 from mms_adapt.room import Room
 from mms_adapt.stack import Stack
 from mms_adapt.step import Chance, backwards, drawn

@@ -284,7 +284,7 @@ class _Rest(Function):
             narrow = packing.times(plain, inward.transpose(1, 2)) + inner.index_select(0, of_frame)
         narrow = narrow.relu_()
         ctx.save_for_backward(middle, before, plain, inverse, narrow, inward, outward)
-        return rowwise.widen(narrow, outward, inner.shape[-1] - ROOM + 1, of_frame, total)
+        return rowwise.widen(narrow, outward, of_frame, total)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -319,5 +319,5 @@ def _adapter_backward(
     inside = packing.outer(back, plain, each).float(), inner, own
     if below:
         of_frame = packing.group_of_frame if each else None
-        gradient = rowwise.widen_norm_backward(back, inward, used, of_frame, plain, inverse, gradient)
+        gradient = rowwise.widen_norm_backward(back, inward, of_frame, plain, inverse, gradient)
     return gradient, inside

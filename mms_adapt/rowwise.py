@@ -75,18 +75,17 @@ def norm_backward(gradient: Tensor, given: Tensor, gain: Tensor, more: Tensor, e
     return more + _through_norm(gradient * gain, normed, inverse)
 
 
-def widen(narrow: Tensor, matrix: Tensor, used: int, of_frame: Tensor | None, more: Tensor) -> Tensor:
+def widen(narrow: Tensor, matrix: Tensor, of_frame: Tensor | None, more: Tensor) -> Tensor:
     """Return the product of a narrow matrix with a small one, added to something.
 
     Args:
         narrow: `(frames, width)`.
         matrix: `(width, channels)`; with `of_frame`, `(matrices, width, channels)`.
-        used: How much of the width is not zero.
-        of_frame: Which matrix each frame has, `(frames,)`.
+        of_frame: Which matrix each frame has, `(frames,)`, never less than the one before.
         more: What is added to, `(frames, channels)`.
     """
     if (quick := _on(more)) is not None:
-        found: Tensor = quick.widen(narrow, matrix, used, of_frame, more)
+        found: Tensor = quick.widen(narrow, matrix, of_frame, more)
         return found
     return more + _product(narrow, matrix, of_frame)
 
@@ -94,7 +93,6 @@ def widen(narrow: Tensor, matrix: Tensor, used: int, of_frame: Tensor | None, mo
 def widen_norm_backward(
     narrow: Tensor,
     matrix: Tensor,
-    used: int,
     of_frame: Tensor | None,
     normed: Tensor,
     inverse: Tensor,
@@ -105,14 +103,13 @@ def widen_norm_backward(
     Args:
         narrow: One side of the product, `(frames, width)`.
         matrix: The other, as for `widen`.
-        used: How much of the width is not zero.
         of_frame: As for `widen`.
         normed: What the norm gave, `(frames, channels)`.
         inverse: What it multiplied each frame by, `(frames,)`.
         more: What is added, `(frames, channels)`.
     """
     if (quick := _on(more)) is not None:
-        found: Tensor = quick.widen_norm_backward(narrow, matrix, used, of_frame, normed, inverse, more)
+        found: Tensor = quick.widen_norm_backward(narrow, matrix, of_frame, normed, inverse, more)
         return found
     return more + _through_norm(_product(narrow, matrix, of_frame), normed, inverse)
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from mms_adapt import augment
-from mms_adapt.backbone import Masks
 from mms_adapt.batches import Batch, pieces
 from mms_adapt.devset import ctc_losses
 from mms_adapt.errors import TrainingError
+from mms_adapt.masks import Masks
 from mms_adapt.room import Room, card_limit, fitting, most_in_use
 from mms_adapt.task import Task
 

@@ -105,6 +105,19 @@ def test_frames_side_by_side_give_what_padded_rows_give(
     assert len(called) == five.backbone.layer_count
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_card_each_row_goes_through_its_own_adapter(five: Bank, registry: Path) -> None:
+    card = Bank(registry, options=TranscribeOptions(device="cuda"))
+    assert card.backbone.packing
+    mixed = emissions(card, WAVES, MIXED)
+    for code in LETTERS:
+        single = emissions(card, WAVES, [code] * len(WAVES))
+        for row, own_code in enumerate(MIXED):
+            assert (own_code == code) == torch.allclose(mixed[row], single[row], atol=0.02), (row, code)
+    for found, exact in zip(mixed, emissions(five, WAVES, MIXED), strict=True):
+        assert float((found.cpu().exp() - exact.exp()).abs().max()) < 0.1
+
+
 def test_a_b_a(five: Bank) -> None:
     first, second, third = (emissions(five, WAVES[:2], [code] * 2)[0] for code in ("mdw", "bom", "mdw"))
     assert torch.equal(first, third) and not torch.equal(first[:, :5], second[:, :5])
