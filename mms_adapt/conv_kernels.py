@@ -10,12 +10,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from mms_adapt.kernels import _below
+
 _CHUNK = 4096  # samples of one partial sum
-
-
-@triton.jit
-def _gelu(value):
-    return 0.5 * value * (1.0 + tl.erf(value * 0.7071067811865476))
 
 
 @triton.jit
@@ -26,7 +23,9 @@ def _normed_gelu(found, at, real, gain, shift, size, eps):
     scale = tl.rsqrt(tl.sum(apart * apart, axis=1) / size + eps)
     apart *= scale[:, None]
     apart *= tl.load(gain + at, mask=real, other=0.0)[None, :]
-    return _gelu(apart + tl.load(shift + at, mask=real, other=0.0)[None, :])
+    apart += tl.load(shift + at, mask=real, other=0.0)[None, :]
+    below, _ = _below(apart)
+    return apart * below
 
 
 @triton.jit

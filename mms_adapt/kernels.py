@@ -11,6 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 _FRAMES, _COLUMNS = 64, 128  # of one product with a narrow matrix
+_MANY = 2048  # numbers that one program takes, where their places do not matter
 
 
 @triton.jit
@@ -38,6 +39,58 @@ def _add_norm(
     else:
         tl.store(inverse + row, scale)
     tl.store(normed + here, apart.to(normed.dtype.element_ty), mask=real)
+
+
+@triton.jit
+def _below(level):
+    """Return the normal distribution up to a level, to 1.5e-7, and the exponential of its density.
+
+    Source: Abramowitz and Stegun 1964, formula 7.1.26; the library's own erf takes longer than the memory.
+    """
+    falls = tl.exp(-0.5 * level * level)
+    near = 1.0 / (1.0 + 0.3275911 * 0.7071067811865476 * tl.abs(level))
+    tail = 1.061405429 * near - 1.453152027
+    tail = (tail * near + 1.421413741) * near - 0.284496736
+    tail = 0.5 * (tail * near + 0.254829592) * near * falls
+    return tl.where(level < 0, tail, 1.0 - tail), falls
+
+
+@triton.jit
+def _gelu(given, out, count, BLOCK: tl.constexpr):
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    found = tl.load(given + at, mask=at < count, other=0.0).to(tl.float32)
+    below, _ = _below(found)
+    tl.store(out + at, (found * below).to(out.dtype.element_ty), mask=at < count)
+
+
+@triton.jit
+def _gelu_backward(gradient, before, count, BLOCK: tl.constexpr):
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    found = tl.load(gradient + at, mask=at < count, other=0.0).to(tl.float32)
+    level = tl.load(before + at, mask=at < count, other=0.0).to(tl.float32)
+    below, falls = _below(level)
+    found *= below + level * 0.3989422804014327 * falls
+    tl.store(gradient + at, found.to(gradient.dtype.element_ty), mask=at < count)
+
+
+@triton.jit
+def _norm(
+    given, gain, shift, out, scales, size, eps, most, QUANTISED: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    at = tl.arange(0, BLOCK)
+    real = at < size
+    here = row * size + at
+    found = tl.load(given + here, mask=real, other=0.0).to(tl.float32)
+    apart = tl.where(real, found - tl.sum(found, axis=0) / size, 0.0)
+    apart *= tl.rsqrt(tl.sum(apart * apart, axis=0) / size + eps)
+    apart *= tl.load(gain + at, mask=real, other=0.0).to(tl.float32)
+    apart += tl.load(shift + at, mask=real, other=0.0).to(tl.float32)
+    if QUANTISED:
+        scale = tl.maximum(tl.max(tl.abs(apart), axis=0) / most, 1e-12)
+        tl.store(scales + row, scale)
+        apart *= 1.0 / scale
+    tl.store(out + here, apart.to(out.dtype.element_ty), mask=real)
 
 
 @triton.jit
@@ -201,28 +254,8 @@ def _room(width: int) -> int:
 
 
 @triton.jit
-def _below(level):
-    """Return the normal distribution up to a level, to 1.5e-7, and the exponential of its density.
-
-    Source: Abramowitz and Stegun 1964, formula 7.1.26; the library's own erf takes longer than the memory.
-    """
-    falls = tl.exp(-0.5 * level * level)
-    near = 1.0 / (1.0 + 0.3275911 * 0.7071067811865476 * tl.abs(level))
-    tail = 1.061405429 * near - 1.453152027
-    tail = (tail * near + 1.421413741) * near - 0.284496736
-    tail = 0.5 * (tail * near + 0.254829592) * near * falls
-    return tl.where(level < 0, tail, 1.0 - tail), falls
-
-
-@triton.jit
-def _quantise(
-    given, before, out, scales, size, most,
-    GELU: tl.constexpr, BACK: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64)
-    at = tl.arange(0, BLOCK)
-    real = at < size
-    here = row * size + at
+def _value(given, before, here, real, GELU: tl.constexpr, BACK: tl.constexpr):
+    """Return what is to be rounded: numbers, GELU of them, or a gradient through GELU."""
     found = tl.load(given + here, mask=real, other=0.0).to(tl.float32)
     if GELU:
         below, _ = _below(found)
@@ -231,9 +264,56 @@ def _quantise(
         level = tl.load(before + here, mask=real, other=0.0).to(tl.float32)
         below, falls = _below(level)
         found *= below + level * 0.3989422804014327 * falls
-    scale = tl.maximum(tl.max(tl.abs(found), axis=0) / most, 1e-12)
+    return found
+
+
+@triton.jit
+def _quantise(
+    given, before, out, scales, size, most, GELU: tl.constexpr, BACK: tl.constexpr,
+    FIRST: tl.constexpr, REST: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    at = tl.arange(0, FIRST)
+    found = _value(given, before, row * size + at, at < size, GELU, BACK)
+    largest = tl.max(tl.abs(found), axis=0)
+    if REST:  # a size that is no power of two, in two parts
+        more_at = FIRST + tl.arange(0, REST)
+        more = _value(given, before, row * size + more_at, more_at < size, GELU, BACK)
+        largest = tl.maximum(largest, tl.max(tl.abs(more), axis=0))
+    scale = tl.maximum(largest / most, 1e-12)
     tl.store(scales + row, scale)
-    tl.store(out + here, (found * (1.0 / scale)).to(out.dtype.element_ty), mask=real)
+    tl.store(out + row * size + at, (found * (1.0 / scale)).to(out.dtype.element_ty), mask=at < size)
+    if REST:
+        more *= 1.0 / scale
+        tl.store(out + row * size + more_at, more.to(out.dtype.element_ty), mask=more_at < size)
+
+
+def gelu(given: Tensor) -> Tensor:
+    """See `rowwise.gelu`."""
+    out = torch.empty_like(given)
+    _gelu[(triton.cdiv(given.numel(), _MANY),)](given, out, given.numel(), BLOCK=_MANY, num_warps=4)
+    return out
+
+
+def gelu_backward(gradient: Tensor, before: Tensor) -> Tensor:
+    """See `rowwise.gelu_backward`."""
+    count = gradient.numel()
+    _gelu_backward[(triton.cdiv(count, _MANY),)](gradient, before, count, BLOCK=_MANY, num_warps=4)
+    return gradient
+
+
+def norm(
+    given: Tensor, gain: Tensor, shift: Tensor, eps: float, most: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """See `rowwise.norm` and, with `most`, `rowwise.norm_quantised`."""
+    rows, size = given.shape
+    out = torch.empty_like(given, dtype=given.dtype if most is None else torch.float8_e4m3fn)
+    scales = torch.empty(rows, dtype=torch.float32, device=given.device)
+    _norm[(rows,)](
+        given, gain, shift, out, scales, size, eps, most or 1.0, QUANTISED=most is not None,
+        BLOCK=triton.next_power_of_2(size), num_warps=4,
+    )  # fmt: skip
+    return out, scales
 
 
 def quantised(
@@ -243,9 +323,12 @@ def quantised(
     rows, size = given.shape
     out = torch.empty(rows, size, dtype=torch.float8_e4m3fn, device=given.device)
     scales = torch.empty(rows, dtype=torch.float32, device=given.device)
+    first = int(triton.next_power_of_2(size))
+    first = first if first == size or first <= 256 else first // 2
+    rest = int(triton.next_power_of_2(size - first)) if size > first else 0
     back = before is not None
     _quantise[(rows,)](
         given, before if back else given, out, scales, size, most, GELU=gelu, BACK=back,
-        BLOCK=triton.next_power_of_2(size), num_warps=8 if size > 2048 else 4,
+        FIRST=first, REST=rest, num_warps=8 if size > 2048 else 4,
     )  # fmt: skip
     return out, scales

@@ -232,9 +232,8 @@ class _Project(Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, layer: Layer, heads: int, eps: float) -> tuple[Tensor, ...]:
         """Return the input, query, key and value, the latter `(frames, heads, channels)`."""
-        gain, shift = layer.norms[:2]
-        normed = functional.layer_norm(hidden, hidden.shape[1:], gain, shift, eps)
-        three = layer.joined.times(normed, layer.biases[0]).view(len(hidden), 3, heads, -1)
+        three = layer.joined.times_norm(hidden, layer.norms[:2], eps, layer.biases[0])
+        three = three.view(len(hidden), 3, heads, -1)
         ctx.save_for_backward(hidden)
         ctx.layer, ctx.eps = layer, eps
         return hidden, *three.unbind(1)

@@ -19,12 +19,18 @@ from torch.nn import functional
 
 from mms_adapt import rowwise
 
+Norm = tuple[Tensor, Tensor]  # factors and shift
+
 
 class Matrix(Protocol):
     """A frozen matrix."""
 
     def times(self, rows: Tensor, bias: Tensor | None) -> Tensor:
         """Return `(frames, out)` of `(frames, in)`."""
+        ...
+
+    def times_norm(self, hidden: Tensor, norm: Norm, eps: float, bias: Tensor) -> Tensor:
+        """Return `(frames, out)` of the norm of `(frames, in)`, whose factors and shift are given."""
         ...
 
     def times_gelu(self, before: Tensor) -> Tensor:
@@ -59,9 +65,13 @@ class Plain:
         """See `Matrix`."""
         return functional.linear(rows, self._weight, bias)
 
+    def times_norm(self, hidden: Tensor, norm: Norm, eps: float, bias: Tensor) -> Tensor:
+        """See `Matrix`."""
+        return functional.linear(rowwise.norm(hidden, *norm, eps), self._weight, bias)
+
     def times_gelu(self, before: Tensor) -> Tensor:
         """See `Matrix`."""
-        return functional.gelu(before) @ self._weight.t()
+        return rowwise.gelu(before) @ self._weight.t()
 
     def back(self, *gradients: Tensor) -> Tensor:
         """See `Matrix`."""
@@ -75,8 +85,7 @@ class Plain:
 
     def back_gelu(self, gradient: Tensor, before: Tensor) -> Tensor:
         """See `Matrix`."""
-        inner = torch.ops.aten.gelu_backward.grad_input(gradient, before, grad_input=gradient)
-        return torch.as_tensor(inner @ self._weight)
+        return rowwise.gelu_backward(gradient, before) @ self._weight
 
 
 class Float8:
@@ -102,6 +111,10 @@ class Float8:
     def times(self, rows: Tensor, bias: Tensor | None) -> Tensor:
         """See `Matrix`."""
         return self._product(*rowwise.quantised(rows), bias)
+
+    def times_norm(self, hidden: Tensor, norm: Norm, eps: float, bias: Tensor) -> Tensor:
+        """See `Matrix`."""
+        return self._product(*rowwise.norm_quantised(hidden, *norm, eps), bias)
 
     def times_gelu(self, before: Tensor) -> Tensor:
         """See `Matrix`."""

@@ -9,7 +9,8 @@ from types import ModuleType
 
 import torch
 from torch import Tensor
-from torch.nn.functional import gelu, layer_norm
+from torch.nn.functional import gelu as exact_gelu
+from torch.nn.functional import layer_norm
 
 _LARGEST = 448.0  # of an 8-bit float of the type e4m3
 
@@ -55,6 +56,37 @@ def add_norm(
     total = left + right + bias
     inverse = (total.float().var(dim=1, correction=0) + eps).rsqrt()
     return total, layer_norm(total, total.shape[1:], gain, shift, eps), inverse
+
+
+def norm(given: Tensor, gain: Tensor, shift: Tensor, eps: float) -> Tensor:
+    """Return the norm of `(frames, channels)` over channels.
+
+    Args:
+        given: The frames.
+        gain: Its factors, `(channels,)`.
+        shift: What it adds.
+        eps: What it adds to a variance.
+    """
+    if (quick := _on(given)) is not None:
+        found: Tensor = quick.norm(given, gain, shift, eps)[0]
+        return found
+    return layer_norm(given, given.shape[1:], gain, shift, eps)
+
+
+def gelu(given: Tensor) -> Tensor:
+    """Return GELU of `(frames, channels)`."""
+    if (quick := _on(given)) is not None:
+        found: Tensor = quick.gelu(given)
+        return found
+    return exact_gelu(given)
+
+
+def gelu_backward(gradient: Tensor, before: Tensor) -> Tensor:
+    """Return the gradient of what GELU was given, from that of what it gave, which is lost."""
+    if (quick := _on(gradient)) is not None:
+        found: Tensor = quick.gelu_backward(gradient, before)
+        return found
+    return torch.as_tensor(torch.ops.aten.gelu_backward.grad_input(gradient, before, grad_input=gradient))
 
 
 def norm_backward(gradient: Tensor, given: Tensor, gain: Tensor, more: Tensor, eps: float) -> Tensor:
@@ -131,12 +163,20 @@ def quantised(given: Tensor) -> tuple[Tensor, Tensor]:
     return (rows / scales[:, None]).to(torch.float8_e4m3fn), scales
 
 
+def norm_quantised(given: Tensor, gain: Tensor, shift: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Return the same of the norm of rows; see `norm`."""
+    if (quick := _on(given)) is not None:
+        found: tuple[Tensor, Tensor] = quick.norm(given, gain, shift, eps, _LARGEST)
+        return found
+    return quantised(norm(given.float(), gain.float(), shift.float(), eps))
+
+
 def gelu_quantised(before: Tensor) -> tuple[Tensor, Tensor]:
     """Return the same of GELU of rows."""
     if (quick := _on(before)) is not None:
         found: tuple[Tensor, Tensor] = quick.quantised(before, _LARGEST, gelu=True)
         return found
-    return quantised(gelu(before.float()))
+    return quantised(exact_gelu(before.float()))
 
 
 def gelu_backward_quantised(gradient: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:

@@ -238,17 +238,20 @@ class RowwiseAdamW:
         gradient, flat, (beta_1, beta_2) = self._stack.gradient, self._stack.flat, (0.9, 0.999)
         norms = torch.linalg.vector_norm(gradient, dim=1)
         good = taking_part & torch.isfinite(norms) & torch.isfinite(losses)
-        some, ones = good[:, None], torch.ones_like(norms)
+        ones = torch.ones_like(norms)
         shorter = torch.where(good, torch.clamp(self._most / (norms + 1e-6), max=1.0), ones)
-        gradient = torch.where(some, gradient * shorter[:, None], 0.0)
+        # a language that learns nothing gets a gradient of 0, and factors that leave its numbers as they are
+        gradient = torch.where(good[:, None], gradient, 0.0).mul_(shorter[:, None])
         self.counts += good
-        self.mean.copy_(torch.where(some, torch.lerp(self.mean, gradient, 1 - beta_1), self.mean))
-        square = torch.addcmul(self.square * beta_2, gradient, gradient, value=1 - beta_2)
-        self.square.copy_(torch.where(some, square, self.square))
+        self.mean.lerp_(gradient, ((1 - beta_1) * good)[:, None])
+        self.square.mul_(torch.where(good, beta_2, 1.0)[:, None])
+        self.square.addcmul_(gradient, gradient, value=1 - beta_2)
         counts = torch.clamp(self.counts, min=1.0).double()
-        size = (rates.double() / (1 - beta_1**counts)).float()[:, None]
+        size = (rates.double() / (1 - beta_1**counts)).float() * good
         root = torch.sqrt(1 - beta_2**counts).float()[:, None]
-        change = size * self.mean / (self.square.sqrt() / root + 1e-8)
-        kept = flat * (1 - rates * self._decay)[:, None]
-        flat.copy_(torch.where(some, kept - change, flat))
+        change = torch.sqrt(self.square, out=gradient).div_(root).add_(1e-8)
+        torch.div(self.mean, change, out=change).mul_(size[:, None])
+        if self._decay:
+            flat.mul_(torch.where(good, 1 - rates * self._decay, 1.0)[:, None])
+        flat.sub_(change)
         return good

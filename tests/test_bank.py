@@ -110,12 +110,16 @@ def test_on_a_card_each_row_goes_through_its_own_adapter(five: Bank, registry: P
     card = Bank(registry, options=TranscribeOptions(device="cuda"))
     assert card.backbone.packing
     mixed = emissions(card, WAVES, MIXED)
+
+    def off(one: torch.Tensor, other: torch.Tensor) -> float:
+        return float((one.cpu().exp() - other.cpu().exp()).abs().max()) if one.shape == other.shape else 1.0
+
     for code in LETTERS:
         single = emissions(card, WAVES, [code] * len(WAVES))
         for row, own_code in enumerate(MIXED):
-            assert (own_code == code) == torch.allclose(mixed[row], single[row], atol=0.02), (row, code)
+            assert (own_code == code) == (off(mixed[row], single[row]) < 0.02), (row, code)
     for found, exact in zip(mixed, emissions(five, WAVES, MIXED), strict=True):
-        assert float((found.cpu().exp() - exact.exp()).abs().max()) < 0.1
+        assert off(found, exact) < 0.1
 
 
 def test_a_b_a(five: Bank) -> None:
