@@ -41,6 +41,7 @@ from mms_adapt.adapters import attention
 from mms_adapt.backbone import Backbone
 from mms_adapt.bank import Bank
 from mms_adapt.checkpoint import AdapterFolder
+from mms_adapt.device import choose_device
 from mms_adapt.passport import Passport
 from mms_adapt.serving import edition
 from mms_adapt.transcribe_options import TranscribeOptions
@@ -78,6 +79,7 @@ class Figures:
         shape: Of what.
         one_ours: Audio-seconds a second, one language in the batch.
         one_stock: The same of stock.
+        one_float8: The same of ours with 8-bit floats; 0 where the device has none.
         mixed_ours: Every row a language of its own.
         mixed_stock: The same of stock, which takes one row after the other and an adapter for each.
         mixed_share: Median over rounds of mixed speed by one language's speed, ours.
@@ -94,6 +96,7 @@ class Figures:
     shape: str
     one_ours: float
     one_stock: float
+    one_float8: float
     mixed_ours: float
     mixed_stock: float
     mixed_share: float
@@ -118,7 +121,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
     cold = cold_starts(options.rounds)
-    device = backbone_module.choose_device(options.device)
+    device = choose_device(options.device)
     on_gpu = device.type == "cuda"
     shape = options.shape if options.shape != "auto" else "mms-1b" if on_gpu else "embedded"
     batch, seconds = options.batch or (64 if on_gpu else 8), options.seconds or (10.0 if on_gpu else 4.0)
@@ -133,7 +136,13 @@ def main() -> int:
 
 
 def measure(
-    folder: Path, shape: str, device: torch.device, batch: int, seconds: float, rounds: int, held: int
+    folder: Path,
+    shape: str,
+    device: torch.device,
+    batch: int,
+    seconds: float,
+    rounds: int,
+    held: int,
 ) -> Figures:
     """Make a model and adapters in a folder, and measure ours and stock on them."""
     vocab = build(["".join(chr(0x100 + number) for number in range(TOKENS - 5))])
@@ -168,6 +177,11 @@ def measure(
     disk = from_disk(folder / "adapters", bank, codes)
     open_ms, hash_ms = opened(folder / "one", vocab, rounds)
     gib, count = memory_of_all(bank, codes, held)
+    float8 = 0.0
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 9):
+        base.quantise("fp8")
+        ways["one_ours"]()
+        float8 = audio_s / statistics.median(timed(ways["one_ours"]) for _ in range(rounds))
     return Figures(
         device=torch.cuda.get_device_name()
         if device.type == "cuda"
@@ -177,6 +191,7 @@ def measure(
         mixed_share=statistics.median(shares),
         resident_ms=statistics.median(resident),
         disk_ms=statistics.median(disk),
+        one_float8=float8,
         stock_ms=statistics.median(stock_ms),
         open_ms=open_ms,
         hash_ms=hash_ms,
@@ -357,6 +372,7 @@ def show(found: Figures, batch: int, seconds: float, cold: dict[str, float]) -> 
     print(f"{found.shape} on {found.device}, batches of {batch} × {seconds:g} s")
     lines = [
         ("one language, audio-s/s", f"{found.one_stock:,.0f}", f"{found.one_ours:,.0f}"),
+        ("  with 8-bit floats", "", f"{found.one_float8:,.0f}" if found.one_float8 else "none here"),
         (
             f"{batch} languages in every batch, audio-s/s",
             f"{found.mixed_stock:,.0f}",

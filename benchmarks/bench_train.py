@@ -218,6 +218,7 @@ def ours(options: argparse.Namespace, *, languages: int = 1, **changes: Any) -> 
     model = stock.build(source, random_tensors(options), dtype).to(device)
     backbone = Backbone(source, model, "0" * 64, device)
     backbone.checkpointing = config.checkpointing or config.lean
+    backbone.quantise(config.quantise)
     if config.compile:
         backbone.compile()
     tasks = []
@@ -353,6 +354,18 @@ def top(options: argparse.Namespace) -> Iterator[Record]:
     """Ours in the topmost layers, from cached hidden states."""
     for layers in (24, 12, 6) if options.shape == "mms-1b" else (2, 1):
         yield speed_of_ours(options, f"top {layers}", adapter_layers=layers, from_hidden=True)
+
+
+def float8(options: argparse.Namespace) -> Iterator[Record]:
+    """Ours with the frozen matrices in 8-bit floats."""
+    if options.device == "cpu" or options.shape != "mms-1b":
+        yield {"what": "8-bit floats", "skipped": "for cards that have them, and MMS-1B's shape"}
+        return
+    yield speed_of_ours(options, "all layers, 8-bit floats", quantise="fp8")
+    yield speed_of_ours(options, "all layers, 8-bit floats, uneven rows", uneven=True, quantise="fp8")
+    for layers in (24, 12):
+        changes = {"adapter_layers": layers, "from_hidden": True, "quantise": "fp8"}
+        yield speed_of_ours(options, f"top {layers}, 8-bit floats", **changes)
 
 
 def small(options: argparse.Namespace) -> Iterator[Record]:
@@ -559,6 +572,7 @@ def e2e(options: argparse.Namespace) -> Iterator[Record]:
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Record]]] = {
     "recipe": recipe,
     "all": all_layers,
+    "float8": float8,
     "compiled": compiled,
     "top": top,
     "small": small,

@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--shape", choices=SHAPES, default="mms-1b")
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
-        "--types", nargs="+", choices=("float32", "bfloat16"), default=("float32", "bfloat16")
+        "--types", nargs="+", choices=("float32", "bfloat16", "fp8"), default=("float32", "bfloat16")
     )
     options = parser.parse_args()
     import torch
@@ -54,9 +54,11 @@ def main() -> int:
     return 0
 
 
-def ways(types: list[str]) -> list[tuple[str, Any, dict[str, bool]]]:
-    """Return the ways in which ours computes: name, type of the matrices, attributes of the backbone."""
+def ways(types: list[str]) -> list[tuple[str, Any, dict[str, Any]]]:
+    """Return the ways in which ours computes: name, type of the matrices, what is asked of the backbone."""
     import torch
+
+    coarse = ("ours, 8-bit floats, frames side by side", torch.bfloat16, {"packing": True, "quantise": "fp8"})
 
     found = [
         ("ours, float32", torch.float32, {"packing": False}),
@@ -65,7 +67,8 @@ def ways(types: list[str]) -> list[tuple[str, Any, dict[str, bool]]]:
         ("ours, bfloat16", torch.bfloat16, {"packing": False}),
         ("ours, bfloat16, frames side by side", torch.bfloat16, {"packing": True}),
     ]
-    return [one for one in found if str(one[1]).removeprefix("torch.") in types]
+    chosen = [one for one in found if str(one[1]).removeprefix("torch.") in types]
+    return [*chosen, coarse] if "fp8" in types else chosen
 
 
 def padded(waves: list[Any], device: str) -> tuple[Any, Any]:
@@ -106,7 +109,7 @@ def ours(
     waves: list[Any],
     targets: Any,
     dtype: Any,
-    changes: dict[str, bool],
+    changes: dict[str, Any],
 ) -> tuple[float, Gradients]:
     """Return loss and gradients of ours."""
     import torch
@@ -124,7 +127,10 @@ def ours(
     trained = learning(model)
     backbone = Backbone(source, model, "0" * 64, torch.device(options.device))
     for name, value in changes.items():
-        setattr(backbone, name, value)
+        if name == "quantise":
+            backbone.quantise(value)
+        else:
+            setattr(backbone, name, value)
     counts = [len(one) for one in waves]
     frames = torch.tensor([frame_count(count) for count in counts])
     samples = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)

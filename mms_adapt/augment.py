@@ -5,50 +5,129 @@ In: frame counts, shapes and a generator. Out: masks. It does not know models or
 Source: Park et al. 2019, SpecAugment; as in wav2vec 2.0 the masks hide projected features.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from mms_adapt.backbone import Masks
+from mms_adapt.masks import Masks
 
 
-def draw(
-    frame_counts: Tensor,
-    frames: int,
-    hidden_size: int,
-    generator: torch.Generator,
-    *,
-    time_share: float,
-    time_length: int,
-    channel_share: float,
-    channel_length: int,
-) -> Masks:
-    """Draw the masks of one batch.
+@dataclass(frozen=True)
+class Shares:
+    """How much is hidden.
 
-    Args:
+    Attributes:
+        time: Share of frames in masks, overlaps counted twice.
+        time_length: Frames of a mask; an utterance shorter than two of them gets shorter ones.
+        channels: Share of channels in masks.
+        channel_length: Channels of a mask.
+        dropout: Share of hidden states that dropout makes zero.
+    """
+
+    time: float
+    time_length: int
+    channels: float
+    channel_length: int
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What is asked for one batch.
+
+    Attributes:
         frame_counts: Real frames of each row, `(batch,)`.
         frames: Frames of the batch.
-        hidden_size: Channels.
+        shares: How much is hidden.
         generator: Where the random numbers come from; its device is that of the masks.
-        time_share: Share of frames in masks, overlaps counted twice.
-        time_length: Frames of a mask; an utterance shorter than two of them gets shorter ones.
-        channel_share: Share of channels in masks.
-        channel_length: Channels of a mask.
     """
-    counts = frame_counts.to(generator.device, non_blocking=True)
-    channels = torch.full_like(counts, hidden_size)
-    return Masks(
-        _spans(counts, frames, time_share, time_length, generator),
-        _spans(channels, hidden_size, channel_share, channel_length, generator),
-    )
+
+    frame_counts: Tensor
+    frames: int
+    shares: Shares
+    generator: torch.Generator
 
 
-def _spans(counts: Tensor, size: int, share: float, length: int, generator: torch.Generator) -> Tensor:
-    """Return random spans of equal length, bool `(batch, size)`, within each row's count `(batch,)`."""
-    most = int(share * size / length + 1) if share > 0 else 0
-    if not most:
+def draw(asked: Sequence[Draw], hidden_size: int) -> tuple[Masks, Tensor | None]:
+    """Draw the masks of one batch, or of several, whose rows are put below each other.
+
+    The numbers of each come from its own generator as if it were alone: first for frames, then for channels,
+    then for dropout. What they mean is computed for all together, since on a card each small step takes as
+    long as a large one.
+
+    Args:
+        asked: The batches.
+        hidden_size: Channels.
+
+    Returns:
+        The masks, and which hidden states `(batch, frames, hidden)` dropout keeps; None for all.
+    """
+    device, frames = asked[0].generator.device, max(one.frames for one in asked)
+    rows = [len(one.frame_counts) for one in asked]
+    dropping = any(one.shares.dropout for one in asked)
+    alone = len(asked) == 1
+    random = torch.ones(sum(rows), frames, hidden_size, device=device) if dropping and not alone else None
+    numbers: tuple[list[Tensor], list[Tensor]] = ([], [])
+    start = 0
+    for one, count in zip(asked, rows, strict=True):
+        shares, generator = one.shares, one.generator
+        kinds = (
+            (one.frames, shares.time, shares.time_length),
+            (hidden_size, shares.channels, shares.channel_length),
+        )
+        for (size, share, length), found in zip(kinds, numbers, strict=True):
+            most = int(share * size / length + 1) if share > 0 else -1
+            found.append(torch.rand(count, most + 1, generator=generator, device=device))
+        if shares.dropout:
+            part = torch.rand(count, one.frames, hidden_size, generator=generator, device=device)
+            if random is None:
+                random = part
+            else:
+                random[start : start + count, : one.frames] = part
+        start += count
+    counts = torch.cat([one.frame_counts for one in asked]).to(device, non_blocking=True)
+    masks = Masks(
+        _spans(
+            counts, frames, _each([one.shares.time for one in asked], rows, device),
+            _each([one.shares.time_length for one in asked], rows, device), numbers[0],
+        ),
+        _spans(
+            torch.full_like(counts, hidden_size), hidden_size,
+            _each([one.shares.channels for one in asked], rows, device),
+            _each([one.shares.channel_length for one in asked], rows, device), numbers[1],
+        ),
+    )  # fmt: skip
+    if random is None:
+        return masks, None
+    return masks, random >= _each([one.shares.dropout for one in asked], rows, device)[:, None, None]
+
+
+def _each(values: Sequence[float], rows: Sequence[int], device: torch.device) -> Tensor:
+    """Return what each row of the batches has, `(batch,)`."""
+    found = torch.tensor(values).repeat_interleave(torch.tensor(rows))
+    return found.to(device, non_blocking=True)
+
+
+def _spans(counts: Tensor, size: int, share: Tensor, length: Tensor, numbers: Sequence[Tensor]) -> Tensor:
+    """Return random spans, bool `(batch, size)`, within each row's count `(batch,)`.
+
+    Args:
+        counts: The counts.
+        size: Where a row ends at the latest.
+        share: Share in spans, `(batch,)`.
+        length: Of a span, `(batch,)`.
+        numbers: Random numbers of batches, each `(rows, spans + 1)`; none for no spans.
+    """
+    most = max(one.shape[1] for one in numbers) - 1
+    if most < 1:
         return torch.zeros(len(counts), size, dtype=torch.bool, device=counts.device)
-    lengths = torch.minimum(torch.full_like(counts, length), counts // 2)
-    random = torch.rand(len(counts), most + 1, generator=generator, device=counts.device)
+    random = torch.cat(
+        [one if one.shape[1] > most else pad(one, (0, most + 1 - one.shape[1])) for one in numbers]
+    )
+    lengths = torch.minimum(length, counts // 2)
     # as many as the share asks for, the fraction decided by chance
     wanted = torch.floor(share * counts / length + random[:, 0])
     starts = torch.floor(random[:, 1:] * (counts - lengths + 1)[:, None])  # `(batch, spans)`
@@ -58,11 +137,6 @@ def _spans(counts: Tensor, size: int, share: float, length: int, generator: torc
     return inside.any(dim=1)  # `(batch, spans, size)` to `(batch, size)`
 
 
-def kept(shape: tuple[int, ...], share: float, generator: torch.Generator) -> Tensor | None:
-    """Draw which hidden states `(batch, frames, hidden)` dropout keeps; None for all."""
-    return torch.rand(shape, generator=generator, device=generator.device) >= share if share else None
-
-
-def dropped(hidden: Tensor, kept: Tensor | None, share: float) -> Tensor:
+def dropped(hidden: Tensor, kept: Tensor | None, share: float | Tensor) -> Tensor:
     """Return hidden states `(batch, frames, hidden)` of which a share is zero and the rest is larger."""
     return hidden if kept is None else hidden * kept / (1 - share)

@@ -6,9 +6,9 @@ or training.
 Frozen means frozen: nothing of it requires a gradient, the convolutions are never in a graph, and since a
 graph begins at the lowest trained adapter, what lies below it keeps nothing for a backward pass.
 
-On a GPU with bfloat16 the large frozen matrices are bfloat16 and the encoder runs under autocast;
-convolutions, norms, adapters, head and logits stay float32. On a CPU everything is float32. float16 is never
-computed with.
+On a GPU with bfloat16 the large frozen matrices are bfloat16 and the encoder runs under autocast; adapters
+that are trained, head and logits stay float32, and so do the convolutions where their frames are kept for a
+training. On a CPU everything is float32. float16 is never computed with.
 """
 
 from collections.abc import Sequence
@@ -17,33 +17,23 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mms_adapt import encoder_layer, layers, pretrained, quantise, rowwise, stock
-from mms_adapt.audio import FRAME_STRIDE, RECEPTIVE_FIELD, frame_count
-from mms_adapt.encoder import Convolutions, PositionalConvolution, normalised
-from mms_adapt.errors import BackboneError, OptionError
-from mms_adapt.layers import FrozenLayer, added, again
-from mms_adapt.packed import Packing
+from mms_adapt.device import choose_device
+from mms_adapt.errors import BackboneError
+from mms_adapt.front import Front
+from mms_adapt.layers import FrozenLayer, again
+from mms_adapt.masks import Masks, real, seen
+from mms_adapt.packed import Narrow, Packing
 from mms_adapt.pretrained import Pretrained
 
 if TYPE_CHECKING:
     from mms_adapt.encoder_layer import Adapt
     from mms_adapt.vocab import Vocab
-
-
-@dataclass(frozen=True)
-class Masks:
-    """What SpecAugment hides from the encoder in one batch.
-
-    Attributes:
-        time: Frames that become the model's mask vector, bool `(batch, frames)`.
-        channels: Channels that become zero, bool `(batch, hidden)`.
-    """
-
-    time: Tensor
-    channels: Tensor
 
 
 @dataclass(frozen=True)
@@ -88,12 +78,9 @@ class Backbone:
         self._encoder = model.wav2vec2.encoder
         self.dtype: torch.dtype = self._encoder.layers[0].attention.q_proj.weight.dtype
         self._as_loaded = [(module, dict(module._modules)) for module in model.modules()]
-        self._quick = device.type == "cpu" and self.dtype == torch.float32
-        extractor = model.wav2vec2.feature_extractor
-        self._convolutions = Convolutions(extractor.conv_layers, RECEPTIVE_FIELD, FRAME_STRIDE)
-        self._positions = PositionalConvolution(self._encoder.pos_conv_embed)
         self.checkpointing = False
         self.packing = device.type == "cuda" and self.dtype == torch.bfloat16 and rowwise.quick()
+        self._front = Front(model, device, self.dtype, level=source.do_normalize, packs=self.packing)
         self._frozen: list[FrozenLayer | None] = [FrozenLayer(layer) for layer in self._encoder.layers]
         self._compute: layers.Core = layers.compute
 
@@ -102,12 +89,21 @@ class Backbone:
         self.packing = False
         self._compute = layers.compiled()
 
-    def quantise(self) -> None:
-        """Round the encoder's large matrices to 8-bit integers, for good, before adapters are put in.
+    def quantise(self, how: str) -> None:
+        """Multiply the encoder's large matrices in 8 bits, for good; to be asked before adapters are put in.
+
+        Args:
+            how: "none"; "int8", on a CPU; or "fp8", on a card that has 8-bit floats, where the layers' inner
+                places have no adapters.
 
         Raises:
-            OptionError: If the model is not on a CPU in float32, or still learns.
+            OptionError: If the model is not on such a device, or still learns.
         """
+        if how == "none":
+            return
+        if how == "fp8":
+            layers.to_float8(self._frozen if self.packing else [None], self.device)
+            return
         quantise.encoder(self.model)
         self._frozen = [None] * self.layer_count  # they hold the matrices
         self._as_loaded = [(module, dict(module._modules)) for module in self.model.modules()]
@@ -168,22 +164,18 @@ class Backbone:
         Returns:
             Features `(batch, frames, conv_dim)`; those behind a row's frame count mean nothing.
         """
-        with torch.no_grad():
-            counts = [int(one) for one in sample_counts]
-            rows = [row[:count] for row, count in zip(waveforms.to(self.device), counts, strict=True)]
-            if self.source.do_normalize:
-                rows = [normalised(row) if len(row) else row for row in rows]
-            frames = [frame_count(count) for count in counts]
-            if self._quick:
-                features = torch.zeros(len(rows), max(frames), self.conv_dim)
-                for place, row, count in zip(features, rows, frames, strict=True):
-                    if count:
-                        place[:count] = self._convolutions(row)
-                return features
-            padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-            columns = self.model.wav2vec2.feature_extractor(padded)
-            # `(batch, conv_dim, frames)` to `(batch, frames, conv_dim)`
-            return torch.as_tensor(columns).transpose(1, 2).contiguous()
+        return self._front.cnn(waveforms, sample_counts)
+
+    def hear(self, waveforms: Sequence[NDArray[np.float32]]) -> tuple[Tensor, list[int]]:
+        """Compute what the convolutions make of audio that is to be transcribed, on a card in bfloat16.
+
+        Args:
+            waveforms: Audio at 16 kHz, each `(samples,)`.
+
+        Returns:
+            Features `(batch, frames, conv_dim)` and the frame count of each row.
+        """
+        return self._front.hear(waveforms)
 
     def encode(
         self,
@@ -212,13 +204,11 @@ class Backbone:
                 hidden = self._embedded(features, frame_counts, masks)
             else:
                 hidden = features.to(self.device, self.dtype, non_blocking=True)
-                hidden = hidden if masks is None else self._masked(hidden, masks, zero=True)
+                hidden = hidden if masks is None else masks.hide(hidden, None)
             if adapt is None:
                 hidden = self._through(hidden, frame_counts, below or 0, self.layer_count)
             else:
-                attention = self._seen(hidden, frame_counts)
-                for number, layer in enumerate(self._encoder.layers):
-                    hidden = encoder_layer.run(layer, number, hidden, attention, adapt)
+                hidden = self._adapted(hidden, frame_counts, adapt)
             return torch.as_tensor(self._encoder.layer_norm(hidden))
 
     def prefix(self, features: Tensor, frame_counts: Tensor, below: int) -> Tensor:
@@ -235,42 +225,40 @@ class Backbone:
 
     def _embedded(self, features: Tensor, frame_counts: Tensor, masks: Masks | None) -> Tensor:
         """Project features, hide what SpecAugment hides, and tell frames their place."""
-        features = features.to(self.device, torch.float32, non_blocking=True)
+        features = features.to(self.device, non_blocking=True)
+        features = features if features.dtype == self.dtype else features.float()
         frames = features.shape[1]
         hidden: Tensor = self.model.wav2vec2.feature_projection(features)[0]
         if masks is not None:
-            hidden = self._masked(hidden, masks)
+            hidden = masks.hide(hidden, getattr(self.model.wav2vec2, "masked_spec_embed", None))
         if int(frame_counts.min()) < frames:
-            hidden = hidden.masked_fill(~self._real(frame_counts, frames)[..., None], 0)
-        convolution = self._encoder.pos_conv_embed
-        trained = convolution.conv.bias.requires_grad
-        positions = self._positions if self._quick and not trained else convolution
-        return hidden + positions(hidden)
+            hidden = hidden.masked_fill(~real(frame_counts, frames, self.device)[..., None], 0)
+        return hidden + self._front.places(hidden)
 
-    def _real(self, frame_counts: Tensor, frames: int) -> Tensor:
-        """Return which frames are real, bool `(batch, frames)`."""
-        counts = frame_counts.to(self.device, non_blocking=True)
-        return torch.arange(frames, device=self.device) < counts[:, None]
+    def _adapted(self, hidden: Tensor, frame_counts: Tensor, adapt: "Adapt") -> Tensor:
+        """Pass hidden states `(batch, frames, hidden)` through layers without adapters of their own."""
+        whole = self._packable(frame_counts, 0, self.layer_count)
+        narrow = adapt.narrow(self.layer_count) if whole else None
+        if narrow is not None:
+            return self._packed(hidden.to(self.dtype), frame_counts, whole, *narrow)
+        attention = seen(frame_counts, hidden.shape[1], self.device, self.dtype)
+        for number, layer in enumerate(self._encoder.layers):
+            hidden = encoder_layer.run(layer, number, hidden, attention, adapt)
+        return hidden
 
-    def _seen(self, hidden: Tensor, frame_counts: Tensor) -> Tensor | None:
-        """Return what attention adds, `(batch, 1, frames, frames)`, so that only real frames are heard."""
-        frames = hidden.shape[1]
-        if int(frame_counts.min()) >= frames:
-            return None
-        # a row without a single frame attends to all, since attending to nothing gives NaN
-        seen = self._real(frame_counts, frames)
-        if int(frame_counts.min()) == 0:
-            seen = seen | (frame_counts.to(self.device) == 0)[:, None]
-        return added(seen, frames, self.dtype)
+    def _packable(self, frame_counts: Tensor, first: int, last: int) -> list[FrozenLayer]:
+        """Return these layers where all of them can be packed, else none."""
+        if not self.packing or not int(frame_counts.max()):
+            return []
+        found = [one for one in self._frozen[first:last] if one is not None and one.packs()]
+        return found if len(found) == last - first else []
 
     def _through(self, hidden: Tensor, frame_counts: Tensor, first: int, last: int) -> Tensor:
         """Pass hidden states `(batch, frames, hidden)` through layers."""
         hidden = hidden.to(self.dtype)
-        if self.packing and int(frame_counts.max()):
-            whole = [one for one in self._frozen[first:last] if one is not None and one.packs()]
-            if len(whole) == last - first:
-                return self._packed(hidden, frame_counts, whole)
-        attention = self._seen(hidden, frame_counts)
+        if whole := self._packable(frame_counts, first, last):
+            return self._packed(hidden, frame_counts, whole, *layers.folded(whole))
+        attention = seen(frame_counts, hidden.shape[1], self.device, self.dtype)
         for layer, frozen in list(zip(self._encoder.layers, self._frozen, strict=True))[first:last]:
             keep = not (self.checkpointing and torch.is_grad_enabled())
             if frozen is not None and frozen.serves():
@@ -281,24 +269,32 @@ class Backbone:
                 hidden = layer(hidden, attention_mask=attention) if keep else again(layer, hidden, attention)
         return hidden
 
-    def _packed(self, hidden: Tensor, frame_counts: Tensor, frozen: Sequence[FrozenLayer]) -> Tensor:
-        """Pass hidden states `(batch, frames, hidden)` through layers without their padding."""
-        packing = Packing(frame_counts, hidden.shape[1], self.device)
+    def _packed(
+        self,
+        hidden: Tensor,
+        frame_counts: Tensor,
+        frozen: Sequence[FrozenLayer],
+        adapters: Sequence[Narrow | None],
+        groups: Sequence[int] | None,
+    ) -> Tensor:
+        """Pass hidden states `(batch, frames, hidden)` through layers without their padding.
+
+        Args:
+            hidden: Hidden states.
+            frame_counts: Real frames of each row.
+            frozen: The layers.
+            adapters: What each of them has.
+            groups: The adapter of each row, where they differ.
+        """
+        packing = Packing(frame_counts, hidden.shape[1], self.device, groups)
         keep = not (self.checkpointing and torch.is_grad_enabled())
         flat = packing.pack(hidden)
         with torch.autocast(self.device.type, enabled=False):
-            for one, adapter in zip(frozen, layers.folded(frozen), strict=True):
+            for one, adapter in zip(frozen, adapters, strict=True):
                 flat = (
                     one.packed(flat, packing, adapter) if keep else again(one.packed, flat, packing, adapter)
                 )
             return packing.unpack(flat)
-
-    def _masked(self, hidden: Tensor, masks: Masks, *, zero: bool = False) -> Tensor:
-        """Hide frames `(batch, frames)` and channels `(batch, hidden)` of `(batch, frames, hidden)`."""
-        vector = None if zero else getattr(self.model.wav2vec2, "masked_spec_embed", None)
-        filler = vector.to(hidden.dtype) if vector is not None else torch.zeros_like(hidden[0, 0])
-        hidden = torch.where(masks.time[..., None], filler, hidden)
-        return hidden.masked_fill(masks.channels[:, None], 0)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Compute logits `(batch, frames, vocab)` of hidden states `(batch, frames, hidden)`, in float32."""
@@ -327,24 +323,3 @@ def load(name: str | PathLike[str], *, device: str = "auto", dtype: torch.dtype 
     fingerprint = pretrained.fingerprint(tensors.items())
     model = stock.build(source, tensors, dtype).to(where)
     return Backbone(source, model, fingerprint, where)
-
-
-def choose_device(device: str) -> torch.device:
-    """Return the device of this name; "auto" is a GPU where there is one.
-
-    Raises:
-        OptionError: If it is no device, or this machine has none such.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        found = torch.device("meta")
-    if found.type not in ("cpu", "cuda"):
-        raise OptionError(f"device={device!r}: give auto, cpu, cuda or cuda:1")
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise OptionError(
-            f"device={device!r}: torch sees {torch.cuda.device_count()} CUDA devices here; give cpu or auto"
-        )
-    return found

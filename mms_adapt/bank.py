@@ -61,8 +61,7 @@ class Bank:
         if not isinstance(backbone, Backbone):
             name = backbone if backbone is not None else self._backbone_name()
             backbone = backbone_module.load(name, device=self.options.device)
-        if self.options.quantise == "int8":
-            backbone.quantise()
+        backbone.quantise(self.options.quantise)
         self.backbone = backbone
         self.engine = Engine(backbone)
         self._lid = MmsLid(self.options.lid, backbone.device) if self.options.lid is not None else None

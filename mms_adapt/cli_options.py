@@ -59,7 +59,9 @@ Lid = Annotated[
         help="Ask MMS-LID too which language it is: a folder, or a name such as facebook/mms-lid-126.",
     ),
 ]
-Quantise = Annotated[str, typer.Option(help="none, or int8: on a CPU quicker, and a little less exact.")]
+Quantise = Annotated[
+    str, typer.Option(help="none; int8 on a CPU, fp8 on a card: quicker, a little less exact.")
+]
 Backbone = Annotated[
     str | None, typer.Option(help="embedded, a name such as facebook/mms-1b-all, or a folder.")
 ]

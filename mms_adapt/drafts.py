@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mms_adapt.audio import SAMPLE_RATE_HZ, Waveform, frame_count
+from mms_adapt.audio import SAMPLE_RATE_HZ, Waveform
 from mms_adapt.decoders import Hypothesis
 from mms_adapt.errors import BackboneError
 from mms_adapt.recordings import is_silent
@@ -73,11 +73,9 @@ def write_drafts(
 def _batch(transcriber: Transcriber, waveforms: list[Waveform]) -> list[Draft]:
     """Write drafts of a batch."""
     backbone = transcriber.backbone
-    padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(one) for one in waveforms], batch_first=True)
     sample_counts = [len(one) for one in waveforms]
-    counts = list(map(frame_count, sample_counts))
     with torch.inference_mode():
-        features = backbone.cnn(padded.to(backbone.device), torch.tensor(sample_counts))
+        features, counts = backbone.hear(waveforms)
         hidden = backbone.encode(features, torch.tensor(counts)).float()  # `(batch, frames, hidden)`
         emissions = backbone.logits(hidden).log_softmax(dim=-1)
         spread = [row[:count].std(dim=0, correction=0) for row, count in zip(hidden, counts, strict=True)]

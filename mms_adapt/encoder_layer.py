@@ -5,10 +5,13 @@ there (`attention.q_proj`, `attention`, `feed_forward.intermediate_dense`, ...) 
 does not know adapters: what changes a place is given with every call, so that callers share the layers.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+
+from mms_adapt.packed import Narrow
 
 
 class Adapt(Protocol):
@@ -19,6 +22,14 @@ class Adapt(Protocol):
 
     def __call__(self, place: str, layer: int, given: Tensor, found: Tensor) -> Tensor:
         """Return what a place gives instead of what was found there, all `(batch, frames, channels)`."""
+        ...
+
+    def narrow(self, layer_count: int) -> "tuple[list[Narrow | None], Sequence[int] | None] | None":
+        """Return each layer's adapters as `packed` takes them, and the adapter of each row.
+
+        Returns:
+            None where something else is changed too; no adapters of rows where all rows have the same.
+        """
         ...
 
 

@@ -48,7 +48,8 @@ class EvaluateOptions:
             score is marked.
         note: Write the score into the adapter's passport, in place of the last one of the same part, with all
             that is needed to measure it again.
-        quantise: "none", or "int8": 8-bit integers in the encoder on a CPU; the score is marked.
+        quantise: "none", "int8" on a CPU, or "fp8" on a card: 8-bit numbers in the encoder; the score is
+            marked.
     """
 
     bootstrap: int = 1000
@@ -265,7 +266,7 @@ def _conditions(transcriber: Transcriber, data: Prepared, split: str) -> Conditi
     if transcriber.adapter.relation(transcriber.backbone) == "sibling":
         marks.append("backbone_sibling")
     if transcriber.options.quantise != "none":
-        marks.append("int8")
+        marks.append(transcriber.options.quantise)
     given = transcriber.decoder_options
     return Conditions(
         normaliser=data.normaliser,

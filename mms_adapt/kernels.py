@@ -10,7 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_FRAMES = 4  # of one program, where a small matrix is read for each
+_FRAMES, _COLUMNS = 64, 128  # of one product with a narrow matrix
+_MANY = 2048  # numbers that one program takes, where their places do not matter
 
 
 @triton.jit
@@ -41,6 +42,58 @@ def _add_norm(
 
 
 @triton.jit
+def _below(level):
+    """Return the normal distribution up to a level, to 1.5e-7, and the exponential of its density.
+
+    Source: Abramowitz and Stegun 1964, formula 7.1.26; the library's own erf takes longer than the memory.
+    """
+    falls = tl.exp(-0.5 * level * level)
+    near = 1.0 / (1.0 + 0.3275911 * 0.7071067811865476 * tl.abs(level))
+    tail = 1.061405429 * near - 1.453152027
+    tail = (tail * near + 1.421413741) * near - 0.284496736
+    tail = 0.5 * (tail * near + 0.254829592) * near * falls
+    return tl.where(level < 0, tail, 1.0 - tail), falls
+
+
+@triton.jit
+def _gelu(given, out, count, BLOCK: tl.constexpr):
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    found = tl.load(given + at, mask=at < count, other=0.0).to(tl.float32)
+    below, _ = _below(found)
+    tl.store(out + at, (found * below).to(out.dtype.element_ty), mask=at < count)
+
+
+@triton.jit
+def _gelu_backward(gradient, before, count, BLOCK: tl.constexpr):
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    found = tl.load(gradient + at, mask=at < count, other=0.0).to(tl.float32)
+    level = tl.load(before + at, mask=at < count, other=0.0).to(tl.float32)
+    below, falls = _below(level)
+    found *= below + level * 0.3989422804014327 * falls
+    tl.store(gradient + at, found.to(gradient.dtype.element_ty), mask=at < count)
+
+
+@triton.jit
+def _norm(
+    given, gain, shift, out, scales, size, eps, most, QUANTISED: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    at = tl.arange(0, BLOCK)
+    real = at < size
+    here = row * size + at
+    found = tl.load(given + here, mask=real, other=0.0).to(tl.float32)
+    apart = tl.where(real, found - tl.sum(found, axis=0) / size, 0.0)
+    apart *= tl.rsqrt(tl.sum(apart * apart, axis=0) / size + eps)
+    apart *= tl.load(gain + at, mask=real, other=0.0).to(tl.float32)
+    apart += tl.load(shift + at, mask=real, other=0.0).to(tl.float32)
+    if QUANTISED:
+        scale = tl.maximum(tl.max(tl.abs(apart), axis=0) / most, 1e-12)
+        tl.store(scales + row, scale)
+        apart *= 1.0 / scale
+    tl.store(out + here, apart.to(out.dtype.element_ty), mask=real)
+
+
+@triton.jit
 def _norm_backward(gradient, given, gain, more, out, size, eps, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, BLOCK)
@@ -61,57 +114,81 @@ def _norm_backward(gradient, given, gain, more, out, size, eps, BLOCK: tl.conste
 
 
 @triton.jit
+def _part(
+    narrow, matrix, of_frame, row, there, column, fits, size, apart,
+    WIDTH: tl.constexpr, MANY: tl.constexpr, ROOM: tl.constexpr,
+):  # fmt: skip
+    """Return the products `(frames, columns)` of narrow frames with some columns of their own matrices.
+
+    Matrices lie `apart` numbers from each other.
+    """
+    inner = tl.arange(0, ROOM)
+    inside = inner < WIDTH
+    given = tl.load(
+        narrow + row[:, None] * WIDTH + inner[None, :], mask=there[:, None] & inside[None, :], other=0.0
+    )
+    here = inner[:, None] * size + column[None, :]
+    real = inside[:, None] & fits[None, :]
+    if MANY:  # frames of one matrix lie behind each other, so there are mostly one or two here
+        own = tl.load(of_frame + row, mask=there, other=-1)
+        last = tl.max(own, axis=0)
+        first = tl.min(tl.where(there, own, last), axis=0)
+        found = tl.zeros((row.shape[0], column.shape[0]), dtype=tl.float32)
+        for one in range(first, last + 1):
+            mine = tl.where((own == one)[:, None], given, 0.0)
+            part = tl.load(matrix + tl.cast(one, tl.int64) * apart + here, mask=real, other=0.0)
+            found = tl.dot(mine.to(part.dtype), part, found)
+    else:
+        part = tl.load(matrix + here, mask=real, other=0.0)
+        found = tl.dot(given, part)
+    return found
+
+
+@triton.jit
 def _widen(
-    narrow, matrix, of_row, more, out, rows, size, WIDTH: tl.constexpr, USED: tl.constexpr,
-    MANY: tl.constexpr, FRAMES: tl.constexpr, BLOCK: tl.constexpr,
+    narrow, matrix, of_frame, more, out, rows, size, apart, WIDTH: tl.constexpr, MANY: tl.constexpr,
+    ROOM: tl.constexpr, FRAMES: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * FRAMES + tl.arange(0, FRAMES)
-    at = tl.arange(0, BLOCK)
-    there = row < rows
-    real = there[:, None] & (at < size)[None, :]
-    here = row[:, None] * size + at[None, :]
-    found = tl.load(more + here, mask=real, other=0.0).to(tl.float32)
-    if MANY:
-        begins = tl.load(of_row + row, mask=there, other=0).to(tl.int64) * WIDTH * size
-    for channel in tl.static_range(USED):
-        value = tl.load(narrow + row * WIDTH + channel, mask=there, other=0.0).to(tl.float32)
-        if MANY:
-            part = tl.load(matrix + begins[:, None] + channel * size + at[None, :], mask=real, other=0.0)
-            found += value[:, None] * part.to(tl.float32)
-        else:
-            part = tl.load(matrix + channel * size + at, mask=at < size, other=0.0).to(tl.float32)
-            found += value[:, None] * part[None, :]
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    there, fits = row < rows, column < size
+    real = there[:, None] & fits[None, :]
+    here = row[:, None] * size + column[None, :]
+    found = _part(narrow, matrix, of_frame, row, there, column, fits, size, apart, WIDTH, MANY, ROOM)
+    found += tl.load(more + here, mask=real, other=0.0).to(tl.float32)
     tl.store(out + here, found.to(out.dtype.element_ty), mask=real)
 
 
 @triton.jit
 def _widen_norm_backward(
-    narrow, matrix, of_row, normed, inverse, more, out, rows, size, WIDTH: tl.constexpr, USED: tl.constexpr,
-    MANY: tl.constexpr, FRAMES: tl.constexpr, BLOCK: tl.constexpr,
+    narrow, matrix, of_frame, normed, inverse, more, out, rows, size, apart, WIDTH: tl.constexpr,
+    MANY: tl.constexpr, ROOM: tl.constexpr, FRAMES: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * FRAMES + tl.arange(0, FRAMES)
-    at = tl.arange(0, BLOCK)
     there = row < rows
-    real = there[:, None] & (at < size)[None, :]
-    here = row[:, None] * size + at[None, :]
-    inner = tl.zeros((FRAMES, BLOCK), dtype=tl.float32)
-    if MANY:
-        begins = tl.load(of_row + row, mask=there, other=0).to(tl.int64) * WIDTH * size
-    for channel in tl.static_range(USED):
-        value = tl.load(narrow + row * WIDTH + channel, mask=there, other=0.0).to(tl.float32)
-        if MANY:
-            part = tl.load(matrix + begins[:, None] + channel * size + at[None, :], mask=real, other=0.0)
-            inner += value[:, None] * part.to(tl.float32)
-        else:
-            part = tl.load(matrix + channel * size + at, mask=at < size, other=0.0).to(tl.float32)
-            inner += value[:, None] * part[None, :]
-    apart = tl.load(normed + here, mask=real, other=0.0).to(tl.float32)
+    level = tl.zeros((FRAMES,), dtype=tl.float32)
+    slope = tl.zeros((FRAMES,), dtype=tl.float32)
+    for start in range(0, size, COLUMNS):  # the products are cheap, so they are taken twice and not kept
+        column = start + tl.arange(0, COLUMNS)
+        fits = column < size
+        real = there[:, None] & fits[None, :]
+        inner = _part(narrow, matrix, of_frame, row, there, column, fits, size, apart, WIDTH, MANY, ROOM)
+        given = tl.load(normed + row[:, None] * size + column[None, :], mask=real, other=0.0).to(tl.float32)
+        level += tl.sum(inner, axis=1)
+        slope += tl.sum(inner * given, axis=1)
+    level /= size
+    slope /= size
     scale = tl.load(inverse + row, mask=there, other=0.0)
-    level = tl.sum(inner, axis=1) / size
-    slope = tl.sum(inner * apart, axis=1) / size
-    result = tl.load(more + here, mask=real, other=0.0).to(tl.float32)
-    result += scale[:, None] * (inner - level[:, None] - apart * slope[:, None])
-    tl.store(out + here, result.to(out.dtype.element_ty), mask=real)
+    for start in range(0, size, COLUMNS):
+        column = start + tl.arange(0, COLUMNS)
+        fits = column < size
+        real = there[:, None] & fits[None, :]
+        here = row[:, None] * size + column[None, :]
+        inner = _part(narrow, matrix, of_frame, row, there, column, fits, size, apart, WIDTH, MANY, ROOM)
+        given = tl.load(normed + here, mask=real, other=0.0).to(tl.float32)
+        result = tl.load(more + here, mask=real, other=0.0).to(tl.float32)
+        result += scale[:, None] * (inner - level[:, None] - given * slope[:, None])
+        tl.store(out + here, result.to(out.dtype.element_ty), mask=real)
 
 
 def add_norm(
@@ -139,14 +216,14 @@ def norm_backward(gradient: Tensor, given: Tensor, gain: Tensor, more: Tensor, e
     return out
 
 
-def widen(narrow: Tensor, matrix: Tensor, used: int, of_row: Tensor | None, more: Tensor) -> Tensor:
+def widen(narrow: Tensor, matrix: Tensor, of_frame: Tensor | None, more: Tensor) -> Tensor:
     """See `rowwise.widen`."""
     rows, size = more.shape
     out = torch.empty_like(more)
-    _widen[(triton.cdiv(rows, _FRAMES),)](
-        narrow, matrix, narrow if of_row is None else of_row, more, out, rows, size,
-        WIDTH=narrow.shape[1], USED=used, MANY=of_row is not None, FRAMES=_FRAMES,
-        BLOCK=triton.next_power_of_2(size), num_warps=8,
+    width, many = narrow.shape[1], of_frame is not None
+    _widen[(triton.cdiv(rows, _FRAMES), triton.cdiv(size, _COLUMNS))](
+        narrow, matrix, of_frame if many else narrow, more, out, rows, size, matrix.stride(0),
+        WIDTH=width, MANY=many, ROOM=_room(width), FRAMES=_FRAMES, COLUMNS=_COLUMNS, num_warps=4,
     )  # fmt: skip
     return out
 
@@ -154,8 +231,7 @@ def widen(narrow: Tensor, matrix: Tensor, used: int, of_row: Tensor | None, more
 def widen_norm_backward(
     narrow: Tensor,
     matrix: Tensor,
-    used: int,
-    of_row: Tensor | None,
+    of_frame: Tensor | None,
     normed: Tensor,
     inverse: Tensor,
     more: Tensor,
@@ -163,9 +239,96 @@ def widen_norm_backward(
     """See `rowwise.widen_norm_backward`."""
     rows, size = more.shape
     out = torch.empty_like(more)
+    width, many = narrow.shape[1], of_frame is not None
     _widen_norm_backward[(triton.cdiv(rows, _FRAMES),)](
-        narrow, matrix, narrow if of_row is None else of_row, normed, inverse, more, out, rows, size,
-        WIDTH=narrow.shape[1], USED=used, MANY=of_row is not None, FRAMES=_FRAMES,
-        BLOCK=triton.next_power_of_2(size), num_warps=8,
+        narrow, matrix, of_frame if many else narrow, normed, inverse, more, out, rows, size,
+        matrix.stride(0), WIDTH=width, MANY=many, ROOM=_room(width), FRAMES=_FRAMES, COLUMNS=_COLUMNS,
+        num_warps=4,
     )  # fmt: skip
     return out
+
+
+def _room(width: int) -> int:
+    """Return how much of the narrow side a product takes: a power of two, at least 16."""
+    return max(16, int(triton.next_power_of_2(width)))
+
+
+@triton.jit
+def _value(given, before, here, real, GELU: tl.constexpr, BACK: tl.constexpr):
+    """Return what is to be rounded: numbers, GELU of them, or a gradient through GELU."""
+    found = tl.load(given + here, mask=real, other=0.0).to(tl.float32)
+    if GELU:
+        below, _ = _below(found)
+        found *= below
+    if BACK:
+        level = tl.load(before + here, mask=real, other=0.0).to(tl.float32)
+        below, falls = _below(level)
+        found *= below + level * 0.3989422804014327 * falls
+    return found
+
+
+@triton.jit
+def _quantise(
+    given, before, out, scales, size, most, GELU: tl.constexpr, BACK: tl.constexpr,
+    FIRST: tl.constexpr, REST: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    at = tl.arange(0, FIRST)
+    found = _value(given, before, row * size + at, at < size, GELU, BACK)
+    largest = tl.max(tl.abs(found), axis=0)
+    if REST:  # a size that is no power of two, in two parts
+        more_at = FIRST + tl.arange(0, REST)
+        more = _value(given, before, row * size + more_at, more_at < size, GELU, BACK)
+        largest = tl.maximum(largest, tl.max(tl.abs(more), axis=0))
+    scale = tl.maximum(largest / most, 1e-12)
+    tl.store(scales + row, scale)
+    tl.store(out + row * size + at, (found * (1.0 / scale)).to(out.dtype.element_ty), mask=at < size)
+    if REST:
+        more *= 1.0 / scale
+        tl.store(out + row * size + more_at, more.to(out.dtype.element_ty), mask=more_at < size)
+
+
+def gelu(given: Tensor) -> Tensor:
+    """See `rowwise.gelu`."""
+    out = torch.empty_like(given)
+    _gelu[(triton.cdiv(given.numel(), _MANY),)](given, out, given.numel(), BLOCK=_MANY, num_warps=4)
+    return out
+
+
+def gelu_backward(gradient: Tensor, before: Tensor) -> Tensor:
+    """See `rowwise.gelu_backward`."""
+    count = gradient.numel()
+    _gelu_backward[(triton.cdiv(count, _MANY),)](gradient, before, count, BLOCK=_MANY, num_warps=4)
+    return gradient
+
+
+def norm(
+    given: Tensor, gain: Tensor, shift: Tensor, eps: float, most: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """See `rowwise.norm` and, with `most`, `rowwise.norm_quantised`."""
+    rows, size = given.shape
+    out = torch.empty_like(given, dtype=given.dtype if most is None else torch.float8_e4m3fn)
+    scales = torch.empty(rows, dtype=torch.float32, device=given.device)
+    _norm[(rows,)](
+        given, gain, shift, out, scales, size, eps, most or 1.0, QUANTISED=most is not None,
+        BLOCK=triton.next_power_of_2(size), num_warps=4,
+    )  # fmt: skip
+    return out, scales
+
+
+def quantised(
+    given: Tensor, most: float, *, gelu: bool = False, before: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """See `rowwise.quantised`, `gelu_quantised` and, with `before`, `gelu_backward_quantised`."""
+    rows, size = given.shape
+    out = torch.empty(rows, size, dtype=torch.float8_e4m3fn, device=given.device)
+    scales = torch.empty(rows, dtype=torch.float32, device=given.device)
+    first = int(triton.next_power_of_2(size))
+    first = first if first == size or first <= 256 else first // 2
+    rest = int(triton.next_power_of_2(size - first)) if size > first else 0
+    back = before is not None
+    _quantise[(rows,)](
+        given, before if back else given, out, scales, size, most, GELU=gelu, BACK=back,
+        FIRST=first, REST=rest, num_warps=8 if size > 2048 else 4,
+    )  # fmt: skip
+    return out, scales

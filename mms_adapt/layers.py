@@ -21,7 +21,9 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from mms_adapt import packed
-from mms_adapt.packed import Narrow, Packing
+from mms_adapt.errors import OptionError
+from mms_adapt.packed import Layer, Narrow, Packing
+from mms_adapt.products import Float8, Plain
 
 Weights = tuple[Tensor, ...]
 Core = Callable[..., Tensor]
@@ -29,6 +31,7 @@ _MMS_KIND = {  # by name, since both stand above this module
     "mms_adapt.adapters.attention.AttentionAdapter",
     "transformers.models.wav2vec2.modeling_wav2vec2.Wav2Vec2AttnAdapterLayer",
 }
+_FLOAT8_SINCE, _FLOAT8_MULTIPLE = (8, 9), 16
 _MATRICES = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
@@ -61,6 +64,8 @@ class FrozenLayer:
             one.weight = nn.Parameter(weight, requires_grad=one.weight.requires_grad)
         self._joined = joined
         self._weights: Weights | None = None
+        self._matrix: type[Plain] | type[Float8] = Plain
+        self._layer_of: tuple[Weights, Layer] | None = None
 
     def serves(self) -> bool:
         """Tell whether every part is the one that was loaded, and frozen."""
@@ -72,7 +77,7 @@ class FrozenLayer:
             )
         )
         if not frozen:
-            self._weights = None  # what is trained may change
+            self._weights = self._layer_of = None  # what is trained may change
         return frozen
 
     def weights(self) -> Weights:
@@ -104,7 +109,7 @@ class FrozenLayer:
 
     def _mms_kind(self) -> bool:
         adapter = self._layer.adapter_layer
-        return not hasattr(adapter, "gathered") and _inside(adapter) is not None
+        return hasattr(adapter, "gathered") or _inside(adapter) is not None
 
     def adapter(self) -> Any:
         """Return the adapter of the layer; None where it has none, or one that does nothing."""
@@ -113,7 +118,26 @@ class FrozenLayer:
 
     def packed(self, hidden: Tensor, packing: Packing, adapter: Narrow | None) -> Tensor:
         """Return hidden states `(frames, hidden)` behind the layer; see `packed.run`."""
-        return packed.run(hidden, packing, self.weights(), adapter, self._heads, self._eps)
+        return packed.run(hidden, packing, self._ready(), adapter, self._heads, self._eps)
+
+    def _ready(self) -> Layer:
+        """Return norms and matrices as `packed` takes them."""
+        weights = self.weights()
+        if self._layer_of is None or self._layer_of[0] is not weights:
+            gain, shift, joined, bias, out, out_bias, gain_2, shift_2, up, up_bias, down, down_bias = weights
+            with torch.inference_mode(False), torch.no_grad():
+                matrices = [self._matrix(one) for one in (joined, out, up, down)]
+            norms, biases = (gain, shift, gain_2, shift_2), (bias, out_bias, up_bias, down_bias)
+            self._layer_of = weights, Layer(norms, biases, *matrices)
+        return self._layer_of[1]
+
+    def even_to(self, multiple: int) -> bool:
+        """Tell whether the sides of all matrices are multiples of so much."""
+        return not any(side % multiple for one in self.weights() if one.ndim == 2 for side in one.shape)
+
+    def quantise(self) -> None:
+        """Multiply 8-bit floats from now on, where `packed` computes the layer."""
+        self._matrix, self._layer_of = Float8, None
 
     def __call__(self, hidden: Tensor, attention: Tensor | None, core: Core) -> Tensor:
         """Return hidden states `(batch, frames, hidden)` behind the layer, its adapter included.
@@ -217,12 +241,45 @@ def _tensors(adapter: Any) -> Weights:
     return tuple(tensor for one in parts for tensor in (one.weight, one.bias))
 
 
-def folded(frozen: Sequence[FrozenLayer]) -> list[Narrow | None]:
-    """Return the adapters of layers as `FrozenLayer.packed` takes them, all folded at once."""
+def folded(frozen: Sequence[FrozenLayer]) -> tuple[list[Narrow | None], Sequence[int] | None]:
+    """Return the adapters of layers as `FrozenLayer.packed` takes them, all folded at once.
+
+    Returns:
+        Those of each layer; and the adapter of each row, where rows have adapters of their own.
+    """
     adapters = [one.adapter() for one in frozen]
-    some = [_tensors(one) for one in adapters if one is not None]
-    ready = iter(packed.fold(some) if some else ())
-    return [None if one is None else next(ready) for one in adapters]
+    some = [one for one in adapters if one is not None]
+    groups: Sequence[int] | None = None
+    if some and hasattr(some[0], "gathered"):
+        groups = some[0].groups()
+        ready = iter(packed.fold_many([one.chosen() for one in some]))
+    else:
+        ready = iter(packed.fold([_tensors(one) for one in some]) if some else ())
+    return [None if one is None else next(ready) for one in adapters], groups
+
+
+def to_float8(frozen: Sequence[FrozenLayer | None], device: torch.device) -> None:
+    """Let packed layers multiply 8-bit floats.
+
+    Args:
+        frozen: The layers; None among them where one is not packed.
+        device: Where they are.
+
+    Raises:
+        OptionError: If the device has no 8-bit floats, or the layers are not of a size for them.
+    """
+    if None in frozen or torch.cuda.get_device_capability(device) < _FLOAT8_SINCE:
+        raise OptionError(
+            "quantise='fp8' is for bfloat16 on a card with 8-bit floats (compute capability "
+            f"{_FLOAT8_SINCE[0]}.{_FLOAT8_SINCE[1]} and above), not compiled: leave it out"
+        )
+    whole = [one for one in frozen if one is not None]
+    if not all(one.even_to(_FLOAT8_MULTIPLE) for one in whole):
+        raise OptionError(
+            f"quantise='fp8' needs layers of a multiple of {_FLOAT8_MULTIPLE} channels: leave it out"
+        )
+    for one in whole:
+        one.quantise()
 
 
 def again(layer: Any, hidden: Tensor, *rest: Any) -> Tensor:

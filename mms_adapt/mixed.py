@@ -10,12 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mms_adapt.backbone import Masks
 from mms_adapt.batches import Batch
 from mms_adapt.devset import ctc_losses
 from mms_adapt.room import Room
 from mms_adapt.stack import Stack
-from mms_adapt.step import Chance, backwards, drawn
+from mms_adapt.step import backwards, drawn
 from mms_adapt.task import Task
 
 
@@ -29,7 +28,7 @@ def gradients(stack: Stack, tasks: Sequence[Task], batches: dict[int, Batch], ro
         room: How much goes through at a time.
     """
     device = stack.flat.device
-    chances = {place: drawn(tasks[place], batch) for place, batch in batches.items()}
+    chance = drawn([tasks[place] for place in batches], list(batches.values()))
     tokens = {place: int(batch.label_counts.sum()) for place, batch in batches.items()}
     every = [(place, row) for place, batch in batches.items() for row in range(len(batch.ids))]
     frames = [int(batches[place].frame_counts[row]) for place, row in every]
@@ -38,17 +37,11 @@ def gradients(stack: Stack, tasks: Sequence[Task], batches: dict[int, Batch], ro
     def work(rows: Sequence[int]) -> Tensor:
         chosen = [every[one] for one in rows]
         batch = _joined(batches, chosen, device)
-        chance = _chance(chances, chosen, batch)
-        stack.rows = torch.tensor([place for place, _ in chosen]).to(device, non_blocking=True)
+        luck = chance.take(rows, batch.features.shape[1])
+        stack.choose([place for place, _ in chosen])
         task = tasks[chosen[0][0]]
-        hidden = task.backbone.encode(
-            batch.features, batch.frame_counts, masks=chance.masks, below=task.below
-        )
-        shares = torch.tensor([1 - chances[place].share for place, _ in chosen])
-        shares = shares.to(device, non_blocking=True)
-        if chance.kept is not None:
-            hidden = hidden * chance.kept / shares[:, None, None]
-        emissions = stack.logits(hidden).log_softmax(dim=-1)
+        hidden = task.backbone.encode(batch.features, batch.frame_counts, masks=luck.masks, below=task.below)
+        emissions = stack.logits(luck.dropped(hidden)).log_softmax(dim=-1)
         blank = task.data.vocab.blank_id
         found = ctc_losses(emissions, batch.frame_counts, batch.labels, batch.label_counts, blank)
         weights = torch.tensor([1 / tokens[place] for place, _ in chosen]).to(device, non_blocking=True)
@@ -78,21 +71,3 @@ def _joined(batches: dict[int, Batch], chosen: Sequence[tuple[int, int]], device
         features[at, :frames].copy_(one.features[row, :frames], non_blocking=True)
         ids[at, :tokens] = one.labels[row, :tokens]
     return Batch(features, counts, ids, labels, tuple(batches[place].ids[row] for place, row in chosen))
-
-
-def _chance(chances: dict[int, Chance], chosen: Sequence[tuple[int, int]], batch: Batch) -> Chance:
-    """Return what was drawn for rows of several batches; behind a row's frames nothing matters."""
-    frames = batch.features.shape[1]
-    first = next(iter(chances.values()))
-    device, hidden = first.masks.time.device, first.masks.channels.shape[1]
-    time = torch.zeros(len(chosen), frames, dtype=torch.bool, device=device)
-    dropping = any(one.kept is not None for one in chances.values())
-    kept = torch.ones(len(chosen), frames, hidden, dtype=torch.bool, device=device) if dropping else None
-    for at, (place, row) in enumerate(chosen):
-        one = chances[place]
-        count = min(frames, one.masks.time.shape[1])
-        time[at, :count] = one.masks.time[row, :count]
-        if kept is not None and one.kept is not None:
-            kept[at, :count] = one.kept[row, :count]
-    channels = torch.stack([chances[place].masks.channels[row] for place, row in chosen])
-    return Chance(Masks(time, channels), kept, 0.0)

@@ -25,6 +25,7 @@ from torch.autograd import Function
 from torch.nn import functional
 
 from mms_adapt import rowwise
+from mms_adapt.products import Matrix
 
 Weights = tuple[Tensor, ...]
 _ADAPTER_EPS = 1e-5  # of the norm in an adapter of MMS's kind
@@ -35,11 +36,11 @@ ROOM = 8
 
 @dataclass(frozen=True)
 class Narrow:
-    """Adapters of one layer; the first axis of the batch's rows only where each row has its own.
+    """The adapter of one layer, or the adapters, where rows of the batch have different ones.
 
     Attributes:
-        inward: The way down, the norm's factors in it, `(size + 8, hidden)` or `(batch, size + 8, hidden)`.
-        inner: What is added there, `(size + 8,)` or `(batch, size + 8)`; 1 for the channel of the bias.
+        inward: The way down, the norm's factors in it, `(size + 8, hidden)`, before it `adapters` if several.
+        inner: What is added there, `(size + 8,)` or `(adapters, size + 8)`; 1 for the channel of the bias.
         outward: The way up, as `inward`.
     """
 
@@ -48,35 +49,72 @@ class Narrow:
     outward: Tensor
 
 
+@dataclass(frozen=True)
+class Layer:
+    """A frozen layer.
+
+    Attributes:
+        norms: Factors and shift of the norm before attention, and of that before the feed-forward block.
+        biases: Of query, key and value together, of attention's way out, of the feed-forward block's two.
+        joined: Query, key and value, `(3 * hidden, hidden)`.
+        out: Attention's way out, `(hidden, hidden)`.
+        up: Into the feed-forward block, `(intermediate, hidden)`.
+        down: Out of it, `(hidden, intermediate)`.
+    """
+
+    norms: tuple[Tensor, Tensor, Tensor, Tensor]
+    biases: tuple[Tensor, Tensor, Tensor, Tensor]
+    joined: Matrix
+    out: Matrix
+    up: Matrix
+    down: Matrix
+
+
 class Packing:
-    """Where the real frames of a batch stand.
+    """Where the real frames of a batch stand: those of one adapter behind each other, row by row.
 
     Args:
         frame_counts: Real frames of each row, `(batch,)`, on the CPU.
         frames: Frames of a padded row.
         device: Where the batch lies.
+        groups: The adapter of each row, numbered from 0, each there at least once; each row its own where
+            not given.
     """
 
-    def __init__(self, frame_counts: Tensor, frames: int, device: torch.device) -> None:
-        counts = frame_counts.long()
-        self._shape, self.longest = (len(counts), frames), int(counts.max())
-        ends = counts.cumsum(0)
-        self.count = int(ends[-1])
-        borders = functional.pad(ends, (1, 0)).int()
-        self.borders = borders.to(device, non_blocking=True)  # `(batch + 1,)`
-        self._borders = borders.tolist()
-        self._counts, self._device = counts, device
+    def __init__(
+        self, frame_counts: Tensor, frames: int, device: torch.device, groups: Sequence[int] | None = None
+    ) -> None:
+        counts, rows = frame_counts.long(), torch.arange(len(frame_counts))
+        self._shape, self.longest, self._device = (len(counts), frames), int(counts.max()), device
+        of_group = counts
+        if groups is not None:
+            numbers = torch.tensor(groups)
+            rows = numbers.argsort(stable=True)
+            counts = counts[rows]
+            of_group = torch.zeros(int(numbers.max()) + 1, dtype=torch.long)
+            of_group.index_add_(0, numbers[rows], counts)
+        self._of_group, self.count = of_group, int(counts.sum())
+        self.borders, self._borders = self._ends(counts)  # of rows, `(batch + 1,)`
+        grouped = groups is not None
+        self._group_ends, self._group_borders = (
+            self._ends(of_group) if grouped else (self.borders, self._borders)
+        )
         self._places: Tensor | None = None
-        if self.count < len(counts) * frames:
-            before = torch.arange(len(counts)) * frames - functional.pad(ends, (1, -1))
+        if self.count < len(counts) * frames or not rows.equal(torch.arange(len(rows))):
+            before = rows * frames - functional.pad(counts.cumsum(0), (1, -1))
             places = torch.arange(self.count) + before.repeat_interleave(counts)
             self._places = places.to(device, non_blocking=True)
 
+    def _ends(self, counts: Tensor) -> tuple[Tensor, list[int]]:
+        """Return where parts of so many frames begin and end, on the device and here."""
+        borders = functional.pad(counts.cumsum(0), (1, 0)).int()
+        return borders.to(self._device, non_blocking=True), borders.tolist()
+
     @cached_property
-    def row_of_frame(self) -> Tensor:
-        """The row that each frame belongs to, `(frames,)`; only adapters of single rows ask for it."""
-        rows = torch.arange(len(self._counts), dtype=torch.int32).repeat_interleave(self._counts)
-        return rows.to(self._device, non_blocking=True)
+    def group_of_frame(self) -> Tensor:
+        """The adapter of each frame, `(frames,)`; asked for only where there are several."""
+        groups = torch.arange(len(self._of_group), dtype=torch.int32).repeat_interleave(self._of_group)
+        return groups.to(self._device, non_blocking=True)
 
     def pack(self, hidden: Tensor) -> Tensor:
         """Return the real frames `(frames, hidden)` of `(batch, frames, hidden)`."""
@@ -106,12 +144,12 @@ class Packing:
         return torch.cat(parts)
 
     def times(self, flat: Tensor, matrices: Tensor) -> Tensor:
-        """Return the product of `(frames, left)` with `(left, right)`, or with each row's own."""
+        """Return the product of `(frames, left)` with `(left, right)`, or with each frame's adapter's own."""
         if matrices.ndim == 2:
             return flat @ matrices
-        if flat.is_cuda:
-            return functional.grouped_mm(flat, matrices, offs=self.borders[1:])
-        borders = zip(self._borders[:-1], self._borders[1:], matrices, strict=True)
+        if flat.is_cuda and flat.dtype == torch.bfloat16:
+            return functional.grouped_mm(flat, matrices, offs=self._group_ends[1:])
+        borders = zip(self._group_borders[:-1], self._group_borders[1:], matrices, strict=True)
         return torch.cat([flat[start:end] @ matrix for start, end, matrix in borders])
 
     def outer(self, left: Tensor, right: Tensor, each: bool) -> Tensor:
@@ -120,15 +158,15 @@ class Packing:
         Args:
             left: One side.
             right: The other.
-            each: Whether of each row by itself: `(batch, left, right)` instead of `(left, right)`.
+            each: Whether of each adapter by itself: `(adapters, left, right)` instead of `(left, right)`.
         """
         if not each:
             if left.is_cuda and left.dtype != torch.float32:
                 return torch.mm(left.t(), right, out_dtype=torch.float32)
             return left.t() @ right
-        if left.is_cuda:
-            return functional.grouped_mm(left.t(), right, offs=self.borders[1:])
-        borders = zip(self._borders[:-1], self._borders[1:], strict=True)
+        if left.is_cuda and left.dtype == torch.bfloat16:
+            return functional.grouped_mm(left.t(), right, offs=self._group_ends[1:])
+        borders = zip(self._group_borders[:-1], self._group_borders[1:], strict=True)
         return torch.stack([left[start:end].t() @ right[start:end] for start, end in borders])
 
 
@@ -140,6 +178,14 @@ def fold(adapters: list[Weights]) -> list[Narrow]:
     """
     inward, inner, outward = folded([torch.stack(same) for same in zip(*adapters, strict=True)])
     return [Narrow(*one) for one in zip(inward, inner, outward, strict=True)]
+
+
+def fold_many(adapters: list[Weights]) -> list[Narrow]:
+    """Return the same of layers that have several adapters; each part has them as its first axis."""
+    layers, count = len(adapters), len(adapters[0][0])
+    parts = [torch.cat(same) for same in zip(*adapters, strict=True)]  # `(layers * adapters, ...)`
+    ways = (one.view(layers, count, *one.shape[1:]) for one in folded(parts))
+    return [Narrow(*one) for one in zip(*ways, strict=True)]
 
 
 def folded(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -161,22 +207,22 @@ def folded(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def run(
-    hidden: Tensor, packing: Packing, weights: Weights, adapter: Narrow | None, heads: int, eps: float
+    hidden: Tensor, packing: Packing, layer: Layer, adapter: Narrow | None, heads: int, eps: float
 ) -> Tensor:
     """Return what a layer makes of hidden states `(frames, hidden)`.
 
     Args:
         hidden: What goes in, in the type of the matrices.
         packing: Where the rows begin and end.
-        weights: What `layers.FrozenLayer.weights` gave.
+        layer: Its norms and matrices.
         adapter: Its adapter, where it has one.
         heads: Heads of the attention.
         eps: What the norms add to a variance.
     """
-    kept, query, key, value = _Project.apply(hidden, *weights[:4], heads, eps)  # type: ignore[no-untyped-call]
+    kept, query, key, value = _Project.apply(hidden, layer, heads, eps)  # type: ignore[no-untyped-call]
     seen = packing.attend(query, key, value).reshape(hidden.shape)
     inside = () if adapter is None else (adapter.inward, adapter.inner, adapter.outward)
-    found: Tensor = _Rest.apply(kept, seen, eps, weights[4:], packing, *inside)  # type: ignore[no-untyped-call]
+    found: Tensor = _Rest.apply(kept, seen, eps, layer, packing, *inside)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -184,35 +230,24 @@ class _Project(Function):
     """Norm, then query, key and value; the input goes through, so that its gradients meet here."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        hidden: Tensor,
-        gain: Tensor,
-        shift: Tensor,
-        joined: Tensor,
-        bias: Tensor,
-        heads: int,
-        eps: float,
-    ) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, hidden: Tensor, layer: Layer, heads: int, eps: float) -> tuple[Tensor, ...]:
         """Return the input, query, key and value, the latter `(frames, heads, channels)`."""
-        normed = functional.layer_norm(hidden, hidden.shape[1:], gain, shift, eps)
-        three = functional.linear(normed, joined, bias).view(len(hidden), 3, heads, -1)
-        ctx.save_for_backward(hidden, gain, joined)
-        ctx.eps = eps
+        three = layer.joined.times_norm(hidden, layer.norms[:2], eps, layer.biases[0])
+        three = three.view(len(hidden), 3, heads, -1)
+        ctx.save_for_backward(hidden)
+        ctx.layer, ctx.eps = layer, eps
         return hidden, *three.unbind(1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient of the input."""
-        hidden, gain, joined = ctx.saved_tensors
+        (hidden,) = ctx.saved_tensors
         more, *three = gradients
-        nothing = (None,) * 6
+        nothing = (None,) * 3
         if not ctx.needs_input_grad[0]:
             return None, *nothing
-        size = hidden.shape[1]
-        query, key, value = (one.reshape(-1, size) for one in three)
-        inner = query @ joined[:size]
-        inner.addmm_(key, joined[size : 2 * size]).addmm_(value, joined[2 * size :])
+        inner = ctx.layer.joined.back(*(one.reshape(hidden.shape) for one in three))
+        gain = ctx.layer.norms[0]
         return rowwise.norm_backward(inner, hidden, gain, more.contiguous(), ctx.eps), *nothing
 
 
@@ -225,35 +260,36 @@ class _Rest(Function):
         hidden: Tensor,
         seen: Tensor,
         eps: float,
-        weights: Weights,
+        layer: Layer,
         packing: Packing,
         *inside: Tensor,
     ) -> Tensor:
         """Return the layer's output `(frames, hidden)`."""
-        out, out_bias, gain, shift, up, up_bias, down, down_bias = weights
-        middle, normed, _ = rowwise.add_norm(hidden, seen @ out.t(), out_bias, gain, shift, eps)
-        before = functional.linear(normed, up, up_bias)
-        wide = functional.gelu(before) @ down.t()
-        ctx.eps, ctx.frozen, ctx.packing = eps, (out, gain, up, down), packing
+        _, out_bias, up_bias, down_bias = layer.biases
+        given = layer.out.times(seen, None)
+        middle, normed, _ = rowwise.add_norm(hidden, given, out_bias, *layer.norms[2:], eps)
+        before = layer.up.times(normed, up_bias)
+        wide = layer.down.times_gelu(before)
+        ctx.eps, ctx.layer, ctx.packing = eps, layer, packing
         if not inside:
             ctx.save_for_backward(middle, before)
             return middle + (wide + down_bias)
         inward, inner, outward = (one.to(hidden.dtype) for one in inside)
         total, plain, inverse = rowwise.add_norm(middle, wide, down_bias, None, None, _ADAPTER_EPS)
         if inward.ndim == 2:
-            of_row, narrow = None, torch.addmm(inner, plain, inward.t())
+            of_frame, narrow = None, torch.addmm(inner, plain, inward.t())
         else:
-            of_row = packing.row_of_frame
-            narrow = packing.times(plain, inward.transpose(1, 2)) + inner.index_select(0, of_row)
+            of_frame = packing.group_of_frame
+            narrow = packing.times(plain, inward.transpose(1, 2)) + inner.index_select(0, of_frame)
         narrow = narrow.relu_()
         ctx.save_for_backward(middle, before, plain, inverse, narrow, inward, outward)
-        return rowwise.widen(narrow, outward, inner.shape[-1] - ROOM + 1, of_row, total)
+        return rowwise.widen(narrow, outward, of_frame, total)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of the input, of what attention made, and of the adapter."""
         gradient = gradients[0].contiguous()
-        out, gain, up, down = ctx.frozen
+        layer: Layer = ctx.layer
         middle, before, *rest = ctx.saved_tensors
         inside: tuple[Tensor | None, ...] = ()
         if rest:
@@ -261,10 +297,9 @@ class _Rest(Function):
         nothing = (None, None, None, *inside)
         if not ctx.needs_input_grad[0]:
             return None, None, *nothing
-        wide = gradient @ down
-        wide = torch.ops.aten.gelu_backward.grad_input(wide, before, grad_input=wide)
-        onward = rowwise.norm_backward(wide @ up, middle, gain, gradient, ctx.eps)
-        return onward, onward @ out, *nothing
+        inner = layer.up.back_gelu(layer.down.back(gradient), before)
+        onward = rowwise.norm_backward(inner, middle, layer.norms[2], gradient, ctx.eps)
+        return onward, layer.out.back(onward), *nothing
 
 
 def _adapter_backward(
@@ -282,6 +317,6 @@ def _adapter_backward(
         inner = back.sum(0, dtype=torch.float32)
     inside = packing.outer(back, plain, each).float(), inner, own
     if below:
-        of_row = packing.row_of_frame if each else None
-        gradient = rowwise.widen_norm_backward(back, inward, used, of_row, plain, inverse, gradient)
+        of_frame = packing.group_of_frame if each else None
+        gradient = rowwise.widen_norm_backward(back, inward, of_frame, plain, inverse, gradient)
     return gradient, inside

@@ -126,6 +126,9 @@ class TrainConfig:
     """For small cards: as checkpointing, one utterance at a time where need be, features not on the card."""
     compile: bool = False
     """Compile the layers: half a minute at the start, faster steps on a GPU."""
+    quantise: str = "none"
+    """"none", or "fp8": frozen matrices are multiplied in 8-bit floats, forwards and backwards, on cards that
+    have them: quicker, and hidden states and gradients a little less exact."""
     cache_on: str = "auto"
     """Where features are kept while training: "device", "host", "disk", or "auto" for where there is room."""
     tensorboard: bool = False
@@ -146,6 +149,13 @@ class TrainConfig:
             wrong.append(f"head_start={self.head_start!r}: give shared or fresh")
         if self.cache_on not in ("auto", "device", "host", "disk"):
             wrong.append(f"cache_on={self.cache_on!r}: give auto, device, host or disk")
+        if self.quantise not in ("none", "fp8"):
+            wrong.append(f"quantise={self.quantise!r}: give none or fp8")
+        if self.quantise != "none" and (self.full_finetune or self.compile):
+            wrong.append(
+                f"quantise={self.quantise!r}: it is for frozen layers that are not compiled; leave out "
+                f"{'full_finetune' if self.full_finetune else 'compile'}"
+            )
         if self.from_hidden and self.full_finetune:
             wrong.append(
                 "from_hidden=True: the whole backbone is trained from features; leave out one of them"

@@ -7,8 +7,12 @@ In: matrices `(frames, channels)`. Out: others of that shape. In a card's memory
 from functools import cache
 from types import ModuleType
 
+import torch
 from torch import Tensor
+from torch.nn.functional import gelu as exact_gelu
 from torch.nn.functional import layer_norm
+
+_LARGEST = 448.0  # of an 8-bit float of the type e4m3
 
 
 @cache
@@ -54,6 +58,37 @@ def add_norm(
     return total, layer_norm(total, total.shape[1:], gain, shift, eps), inverse
 
 
+def norm(given: Tensor, gain: Tensor, shift: Tensor, eps: float) -> Tensor:
+    """Return the norm of `(frames, channels)` over channels.
+
+    Args:
+        given: The frames.
+        gain: Its factors, `(channels,)`.
+        shift: What it adds.
+        eps: What it adds to a variance.
+    """
+    if (quick := _on(given)) is not None:
+        found: Tensor = quick.norm(given, gain, shift, eps)[0]
+        return found
+    return layer_norm(given, given.shape[1:], gain, shift, eps)
+
+
+def gelu(given: Tensor) -> Tensor:
+    """Return GELU of `(frames, channels)`."""
+    if (quick := _on(given)) is not None:
+        found: Tensor = quick.gelu(given)
+        return found
+    return exact_gelu(given)
+
+
+def gelu_backward(gradient: Tensor, before: Tensor) -> Tensor:
+    """Return the gradient of what GELU was given, from that of what it gave, which is lost."""
+    if (quick := _on(gradient)) is not None:
+        found: Tensor = quick.gelu_backward(gradient, before)
+        return found
+    return torch.as_tensor(torch.ops.aten.gelu_backward.grad_input(gradient, before, grad_input=gradient))
+
+
 def norm_backward(gradient: Tensor, given: Tensor, gain: Tensor, more: Tensor, eps: float) -> Tensor:
     """Return the gradient of what a norm was given, and add another to it.
 
@@ -72,27 +107,25 @@ def norm_backward(gradient: Tensor, given: Tensor, gain: Tensor, more: Tensor, e
     return more + _through_norm(gradient * gain, normed, inverse)
 
 
-def widen(narrow: Tensor, matrix: Tensor, used: int, of_row: Tensor | None, more: Tensor) -> Tensor:
+def widen(narrow: Tensor, matrix: Tensor, of_frame: Tensor | None, more: Tensor) -> Tensor:
     """Return the product of a narrow matrix with a small one, added to something.
 
     Args:
         narrow: `(frames, width)`.
-        matrix: `(width, channels)`; with `of_row`, `(matrices, width, channels)`.
-        used: How much of the width is not zero.
-        of_row: Which matrix each frame has, `(frames,)`.
+        matrix: `(width, channels)`; with `of_frame`, `(matrices, width, channels)`.
+        of_frame: Which matrix each frame has, `(frames,)`, never less than the one before.
         more: What is added to, `(frames, channels)`.
     """
     if (quick := _on(more)) is not None:
-        found: Tensor = quick.widen(narrow, matrix, used, of_row, more)
+        found: Tensor = quick.widen(narrow, matrix, of_frame, more)
         return found
-    return more + _product(narrow, matrix, of_row)
+    return more + _product(narrow, matrix, of_frame)
 
 
 def widen_norm_backward(
     narrow: Tensor,
     matrix: Tensor,
-    used: int,
-    of_row: Tensor | None,
+    of_frame: Tensor | None,
     normed: Tensor,
     inverse: Tensor,
     more: Tensor,
@@ -102,22 +135,67 @@ def widen_norm_backward(
     Args:
         narrow: One side of the product, `(frames, width)`.
         matrix: The other, as for `widen`.
-        used: How much of the width is not zero.
-        of_row: As for `widen`.
+        of_frame: As for `widen`.
         normed: What the norm gave, `(frames, channels)`.
         inverse: What it multiplied each frame by, `(frames,)`.
         more: What is added, `(frames, channels)`.
     """
     if (quick := _on(more)) is not None:
-        found: Tensor = quick.widen_norm_backward(narrow, matrix, used, of_row, normed, inverse, more)
+        found: Tensor = quick.widen_norm_backward(narrow, matrix, of_frame, normed, inverse, more)
         return found
-    return more + _through_norm(_product(narrow, matrix, of_row), normed, inverse)
+    return more + _through_norm(_product(narrow, matrix, of_frame), normed, inverse)
 
 
-def _product(narrow: Tensor, matrix: Tensor, of_row: Tensor | None) -> Tensor:
-    if of_row is None:
+def quantised(given: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows as 8-bit floats, and what each is to be multiplied by.
+
+    Args:
+        given: `(rows, channels)`, contiguous.
+
+    Returns:
+        float8_e4m3fn `(rows, channels)` and float32 `(rows,)`.
+    """
+    if (quick := _on(given)) is not None:
+        found: tuple[Tensor, Tensor] = quick.quantised(given, _LARGEST)
+        return found
+    rows = given.float()
+    scales = (rows.abs().amax(dim=1) / _LARGEST).clamp_min(1e-12)
+    return (rows / scales[:, None]).to(torch.float8_e4m3fn), scales
+
+
+def norm_quantised(given: Tensor, gain: Tensor, shift: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Return the same of the norm of rows; see `norm`."""
+    if (quick := _on(given)) is not None:
+        found: tuple[Tensor, Tensor] = quick.norm(given, gain, shift, eps, _LARGEST)
+        return found
+    return quantised(norm(given.float(), gain.float(), shift.float(), eps))
+
+
+def gelu_quantised(before: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same of GELU of rows."""
+    if (quick := _on(before)) is not None:
+        found: tuple[Tensor, Tensor] = quick.quantised(before, _LARGEST, gelu=True)
+        return found
+    return quantised(exact_gelu(before.float()))
+
+
+def gelu_backward_quantised(gradient: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same of the gradient of what GELU was given, from that of what it gave.
+
+    Args:
+        gradient: Of what GELU gave, `(rows, channels)`.
+        before: What it was given.
+    """
+    if (quick := _on(gradient)) is not None:
+        found: tuple[Tensor, Tensor] = quick.quantised(gradient, _LARGEST, before=before)
+        return found
+    return quantised(torch.ops.aten.gelu_backward(gradient.float(), before.float()))
+
+
+def _product(narrow: Tensor, matrix: Tensor, of_frame: Tensor | None) -> Tensor:
+    if of_frame is None:
         return narrow @ matrix
-    return (narrow[:, None] @ matrix[of_row])[:, 0]
+    return (narrow[:, None] @ matrix[of_frame])[:, 0]
 
 
 def _through_norm(gradient: Tensor, normed: Tensor, inverse: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch.nn import functional
 from mms_adapt.backbone import Backbone
 from mms_adapt.errors import OptionError
 
+PARTS = ("norm.weight", "norm.bias", "linear_1.weight", "linear_1.bias", "linear_2.weight", "linear_2.bias")
 _NEVER = -1e4  # added to the logit of a token that a language does not have; its probability is exactly 0
 _PREFIX, _HEAD = "wav2vec2.encoder.layers.", "lm_head."
 
@@ -37,6 +38,19 @@ class StackedAdapter(nn.Module):
         """The language of each row of the batch, `(batch,)`."""
         return self._stack[0].rows
 
+    def groups(self) -> list[int]:
+        """Return the language of each row of the batch, numbered among those that are in the batch."""
+        return self._stack[0].groups
+
+    def chosen(self) -> tuple[Tensor, ...]:
+        """Return the parts, in the order of the names, of the languages that are in the batch.
+
+        Each is `(languages, ...)`.
+        """
+        present = self._stack[0].present
+        parts = (self._weights[name] for name in PARTS)
+        return tuple(one if present is None else one.index_select(0, present) for one in parts)
+
     def gathered(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return two matrices with their biases for each row of the batch.
 
@@ -44,15 +58,7 @@ class StackedAdapter(nn.Module):
         `(batch, hidden, size)`, `(batch, hidden)`.
         """
         scale, shift, first, first_bias, second, second_bias = (
-            self._weights[name].index_select(0, self.rows)
-            for name in (
-                "norm.weight",
-                "norm.bias",
-                "linear_1.weight",
-                "linear_1.bias",
-                "linear_2.weight",
-                "linear_2.bias",
-            )
+            self._weights[name].index_select(0, self.rows) for name in PARTS
         )
         bias = first_bias + (first @ shift[..., None])[..., 0]
         return first * scale[:, None], bias, second, second_bias
@@ -73,7 +79,9 @@ class Stack:
         languages: What is trained of each language, by name; all of MMS's kind, in the same layers.
 
     Attributes:
-        rows: The language of each row of the batch, `(batch,)`; to be set before each pass.
+        rows: The language of each row of the batch, `(batch,)`; `choose` sets it before each pass.
+        groups: The same, numbered among those that are in the batch.
+        present: These, `(languages,)`; None where they are all.
         flat: All weights, `(languages, weights)`.
         gradient: Their gradients, in the same shape.
 
@@ -109,8 +117,18 @@ class Stack:
                     self._row(name, place).copy_(parameter)
         never = [[0.0] * size + [_NEVER] * (widest - size) for size in self.sizes]
         self._never = torch.tensor(never, device=device)  # `(languages, vocab)`
-        self.rows = torch.zeros(0, dtype=torch.long, device=device)
         self._attach()
+        self.choose([0])
+
+    def choose(self, rows: Sequence[int]) -> None:
+        """Say which language each row of the next batch has."""
+        device = self._backbone.device
+        self.rows = torch.tensor(rows).to(device, non_blocking=True)
+        found = sorted(set(rows))
+        numbers = {place: number for number, place in enumerate(found)}
+        self.groups = [numbers[one] for one in rows]
+        whole = len(found) == len(self.sizes)
+        self.present = None if whole else torch.tensor(found).to(device, non_blocking=True)
 
     def _attach(self) -> None:
         """Put them into the layers; the head stays outside."""
@@ -170,7 +188,7 @@ class One:
 
     def encode(self, features: Tensor, frame_counts: Tensor, *, below: int | None = None) -> Tensor:
         """Return hidden states `(batch, frames, hidden)`, as `Backbone.encode` does."""
-        self._stack.rows = torch.full((len(features),), self._place, device=self._backbone.device)
+        self._stack.choose([self._place] * len(features))
         return self._backbone.encode(features, frame_counts, below=below)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -220,17 +238,20 @@ class RowwiseAdamW:
         gradient, flat, (beta_1, beta_2) = self._stack.gradient, self._stack.flat, (0.9, 0.999)
         norms = torch.linalg.vector_norm(gradient, dim=1)
         good = taking_part & torch.isfinite(norms) & torch.isfinite(losses)
-        some, ones = good[:, None], torch.ones_like(norms)
+        ones = torch.ones_like(norms)
         shorter = torch.where(good, torch.clamp(self._most / (norms + 1e-6), max=1.0), ones)
-        gradient = torch.where(some, gradient * shorter[:, None], 0.0)
+        # a language that learns nothing gets a gradient of 0, and factors that leave its numbers as they are
+        gradient = torch.where(good[:, None], gradient, 0.0).mul_(shorter[:, None])
         self.counts += good
-        self.mean.copy_(torch.where(some, torch.lerp(self.mean, gradient, 1 - beta_1), self.mean))
-        square = torch.addcmul(self.square * beta_2, gradient, gradient, value=1 - beta_2)
-        self.square.copy_(torch.where(some, square, self.square))
+        self.mean.lerp_(gradient, ((1 - beta_1) * good)[:, None])
+        self.square.mul_(torch.where(good, beta_2, 1.0)[:, None])
+        self.square.addcmul_(gradient, gradient, value=1 - beta_2)
         counts = torch.clamp(self.counts, min=1.0).double()
-        size = (rates.double() / (1 - beta_1**counts)).float()[:, None]
+        size = (rates.double() / (1 - beta_1**counts)).float() * good
         root = torch.sqrt(1 - beta_2**counts).float()[:, None]
-        change = size * self.mean / (self.square.sqrt() / root + 1e-8)
-        kept = flat * (1 - rates * self._decay)[:, None]
-        flat.copy_(torch.where(some, kept - change, flat))
+        change = torch.sqrt(self.square, out=gradient).div_(root).add_(1e-8)
+        torch.div(self.mean, change, out=change).mul_(size[:, None])
+        if self._decay:
+            flat.mul_(torch.where(good, 1 - rates * self._decay, 1.0)[:, None])
+        flat.sub_(change)
         return good

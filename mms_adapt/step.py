@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from mms_adapt import augment
-from mms_adapt.backbone import Masks
 from mms_adapt.batches import Batch, pieces
 from mms_adapt.devset import ctc_losses
 from mms_adapt.errors import TrainingError
+from mms_adapt.masks import Masks
 from mms_adapt.room import Room, card_limit, fitting, most_in_use
 from mms_adapt.task import Task
 
@@ -42,18 +42,19 @@ class Chance:
     Attributes:
         masks: What SpecAugment hides.
         kept: Which hidden states dropout keeps, `(batch, frames, hidden)`; None for all.
-        share: The share that it drops.
+        share: The share that it drops, `(batch, 1, 1)`.
     """
 
     masks: Masks
     kept: Tensor | None
-    share: float
+    share: Tensor
 
     def take(self, rows: Sequence[int], frames: int) -> "Chance":
         """Return what was drawn for some rows."""
         places = torch.tensor(rows).to(self.masks.time.device, non_blocking=True)
         kept = None if self.kept is None else self.kept[places, :frames]
-        return Chance(Masks(self.masks.time[places, :frames], self.masks.channels[places]), kept, self.share)
+        masks = Masks(self.masks.time[places, :frames], self.masks.channels[places])
+        return Chance(masks, kept, self.share[places])
 
     def dropped(self, hidden: Tensor) -> Tensor:
         """Return hidden states `(batch, frames, hidden)` of which a share is zero and the rest is larger."""
@@ -67,7 +68,7 @@ def learn(task: Task, batch: Batch, rate: float, *, first: bool) -> Outcome:
         TrainingError: If at the first step something gets no gradient, or something gets one that is frozen;
             or if the device has no room for one utterance.
     """
-    chance = drawn(task, batch)
+    chance = drawn([task], [batch])
     task.optimiser.zero_grad(set_to_none=True)
     tokens = int(batch.label_counts.sum())
     frames = batch.frame_counts.tolist()
@@ -128,22 +129,24 @@ def make_room(task: Task) -> None:
     task.room.most_frames = fitting(take, frames, card_limit(device, config.max_memory_gib))
 
 
-def drawn(task: Task, batch: Batch) -> Chance:
-    """Draw masks and dropout for a batch."""
-    config, backbone = task.config, task.backbone
-    masks = augment.draw(
-        batch.frame_counts,
-        batch.features.shape[1],
-        backbone.hidden_size,
-        task.generator,
-        time_share=config.mask_time_share or 0.0,
-        time_length=config.mask_time_length,
-        channel_share=config.mask_channel_share or 0.0,
-        channel_length=config.mask_channel_length,
-    )
-    share = config.dropout or 0.0
-    shape = (*batch.features.shape[:2], backbone.hidden_size)
-    return Chance(masks, augment.kept(shape, share, task.generator), share)
+def drawn(tasks: Sequence[Task], batches: Sequence[Batch]) -> Chance:
+    """Draw masks and dropout for a batch, or for a batch of each task, the rows below each other."""
+    asked = []
+    for task, batch in zip(tasks, batches, strict=True):
+        config = task.config
+        shares = augment.Shares(
+            config.mask_time_share or 0.0,
+            config.mask_time_length,
+            config.mask_channel_share or 0.0,
+            config.mask_channel_length,
+            config.dropout or 0.0,
+        )
+        frames = batch.features.shape[1]
+        asked.append(augment.Draw(batch.frame_counts, frames, shares, task.generator))
+    masks, kept = augment.draw(asked, tasks[0].backbone.hidden_size)
+    counts = torch.tensor([len(batch.ids) for batch in batches])
+    dropped = torch.tensor([one.shares.dropout for one in asked]).repeat_interleave(counts)
+    return Chance(masks, kept, dropped.to(masks.time.device, non_blocking=True)[:, None, None])
 
 
 def backwards(

@@ -160,6 +160,7 @@ def set_up(
         backbone = backbone_module.load(config.backbone, device=config.device, dtype=whole)
     data, begun = _begun(data, config, backbone)
     backbone.checkpointing = config.checkpointing or config.lean
+    backbone.quantise(config.quantise)
     if config.compile:
         backbone.compile()
     heard = evenly(data.utterances("dev"), config.dev_minutes)

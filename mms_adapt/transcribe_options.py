@@ -12,7 +12,7 @@ from typing import Any
 from mms_adapt import longform
 from mms_adapt.errors import OptionError
 
-QUANTISE = ("none", "int8")
+QUANTISE = ("none", "int8", "fp8")
 # of a part, in seconds: where training is not known; what is ever chosen; beside an utterance of the training
 _USUAL_S, _LEAST_S, _MOST_S, _BESIDE_TRAINING = 4.0, 4.0, 10.0, 1.3
 
@@ -34,7 +34,8 @@ class TranscribeOptions:
         usual_s: How long a part should be where there are pauses enough; with pauses. Where not given, what
             the adapter's training makes best: see `fitted`.
         overlap_s: Seconds that a window hears again of the one before it; with overlap.
-        quantise: "none", or "int8": 8-bit integers in the encoder on a CPU, quicker and a little less exact.
+        quantise: "none"; "int8": 8-bit integers in the encoder on a CPU; or "fp8": 8-bit floats there, on a
+            card that has them. Quicker and a little less exact.
         lid: A checkpoint of MMS-LID, a folder or a name such as facebook/mms-lid-126, that is asked beside
             the adapters where the language is to be found out.
         allow_sibling: Go on where the backbone is the adapter's own after further training, or before it.

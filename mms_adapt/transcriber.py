@@ -14,8 +14,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mms_adapt import backbone as backbone_module
 from mms_adapt import longform, passport, plugins, windows
 from mms_adapt.audio import FRAME_STRIDE, SAMPLE_RATE_HZ, frame_count
@@ -82,8 +80,7 @@ class Transcriber:
         chosen = options or TranscribeOptions()
         folder = AdapterFolder.load(Path(adapter))
         base = backbone_module.load(backbone or folder.backbone_name, device=chosen.device)
-        if chosen.quantise == "int8":
-            base.quantise()
+        base.quantise(chosen.quantise)
         folder.attach(base, allow_sibling=chosen.allow_sibling)
         return cls(base, folder, chosen)
 
@@ -181,19 +178,17 @@ class Transcriber:
         """Return log-probabilities `(batch, frames, vocab)` of one batch and its frame counts."""
         import torch
 
-        counts = [len(one) for one in waveforms]
-        padded = torch.zeros(len(waveforms), max(counts))
-        for row, one in zip(padded, waveforms, strict=True):
-            row[: len(one)] = torch.from_numpy(np.ascontiguousarray(one))
-        frame_counts = [frame_count(count) for count in counts]
         with torch.inference_mode():
-            features = self.backbone.cnn(padded.to(self.backbone.device), torch.tensor(counts))
+            features, frame_counts = self.backbone.hear(waveforms)
             hidden = self.backbone.encode(features, torch.tensor(frame_counts))
             emissions = self.backbone.logits(hidden).float().log_softmax(dim=-1)
-        for row, frames in enumerate(frame_counts):
-            if not bool(torch.isfinite(emissions[row, :frames]).all()):
+            frames = torch.arange(emissions.shape[1])
+            behind = frames >= torch.tensor(frame_counts)[:, None]  # `(batch, frames)`
+            fine = torch.isfinite(emissions).all(dim=-1) | behind.to(emissions.device)
+        for one, good in zip(waveforms, fine.all(dim=1).tolist(), strict=True):
+            if not good:
                 raise BackboneError(
-                    f"the model gave numbers that are not finite for {counts[row] / SAMPLE_RATE_HZ:.1f} s of "
+                    f"the model gave numbers that are not finite for {len(one) / SAMPLE_RATE_HZ:.1f} s of "
                     "audio: the backbone or the adapter is broken, or its precision too low; try float32"
                 )
         return emissions, frame_counts

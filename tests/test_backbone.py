@@ -11,11 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Wav2Vec2FeatureExtractor
 
-from mms_adapt import backbone, pretrained
+from mms_adapt import backbone, device, pretrained
 from mms_adapt.audio import frame_count
-from mms_adapt.backbone import Backbone, Masks
+from mms_adapt.backbone import Backbone
 from mms_adapt.encoder import BLOCK_FRAMES, Convolutions, PositionalConvolution
 from mms_adapt.errors import BackboneError, LanguageError, OptionError
+from mms_adapt.masks import Masks
 
 WAVES = [tiny.speech("abc de"), tiny.speech("fgh abc dd bb"), tiny.speech("a"), tiny.speech("")[:500]]
 
@@ -340,7 +341,7 @@ def test_an_offline_machine_gets_one_clear_error(monkeypatch: pytest.MonkeyPatch
 
 
 def test_devices() -> None:
-    assert backbone.choose_device("cpu").type == "cpu"
+    assert device.choose_device("cpu").type == "cpu"
     for wrong in ("gpu", "cuda:99", "mps", "meta"):
         with pytest.raises(OptionError, match=wrong):
-            backbone.choose_device(wrong)
+            device.choose_device(wrong)

@@ -12,7 +12,7 @@ import pytest
 import tiny
 import torch
 
-from mms_adapt import backbone, passport, residents
+from mms_adapt import backbone, packed, passport, residents
 from mms_adapt.backbone import Backbone
 from mms_adapt.bank import Bank
 from mms_adapt.checkpoint import AdapterFolder
@@ -89,6 +89,37 @@ def test_a_batch_equals_one_by_one_and_the_adapter_alone(five: Bank, registry: P
     for row, code, wave in zip(together, MIXED, WAVES, strict=True):
         assert tiny.close(row, emissions(five, [wave], [code])[0])
         assert tiny.close(row, torch.from_numpy(alone[code].emissions([wave])[0]))
+
+
+@pytest.mark.parametrize("codes", [MIXED, ["chr"] * 10, ["bom", "mdw"] * 5], ids=["five", "one", "two"])
+def test_frames_side_by_side_give_what_padded_rows_give(
+    five: Bank, codes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    padded = emissions(five, WAVES, codes)
+    called: list[int] = []
+    run = packed.run
+    monkeypatch.setattr(packed, "run", lambda *given: called.append(1) or run(*given))
+    monkeypatch.setattr(five.backbone, "packing", True)
+    for row, expected in zip(emissions(five, WAVES, codes), padded, strict=True):
+        assert tiny.close(row, expected)
+    assert len(called) == five.backbone.layer_count
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_card_each_row_goes_through_its_own_adapter(five: Bank, registry: Path) -> None:
+    card = Bank(registry, options=TranscribeOptions(device="cuda"))
+    assert card.backbone.packing
+    mixed = emissions(card, WAVES, MIXED)
+
+    def off(one: torch.Tensor, other: torch.Tensor) -> float:
+        return float((one.cpu().exp() - other.cpu().exp()).abs().max()) if one.shape == other.shape else 1.0
+
+    for code in LETTERS:
+        single = emissions(card, WAVES, [code] * len(WAVES))
+        for row, own_code in enumerate(MIXED):
+            assert (own_code == code) == (off(mixed[row], single[row]) < 0.02), (row, code)
+    for found, exact in zip(mixed, emissions(five, WAVES, MIXED), strict=True):
+        assert off(found, exact) < 0.1
 
 
 def test_a_b_a(five: Bank) -> None:

@@ -2,17 +2,20 @@
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tiny
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from mms_adapt.augment import draw, dropped, kept
+from mms_adapt.augment import Draw, Shares, draw, dropped
 from mms_adapt.batches import Batches, Example, Selection, select
 from mms_adapt.errors import TrainingError, VocabError
 from mms_adapt.manifest import Utterance
+from mms_adapt.masks import Masks
 from mms_adapt.schedule import Limits, rate
 
 VOCAB = tiny.build(["abcd"])
@@ -132,17 +135,21 @@ def test_nothing_to_learn_from() -> None:
         Batches([], features, batch_seconds=10)
 
 
-MASKS = {"time_share": 0.3, "time_length": 10, "channel_share": 0.2, "channel_length": 4}
+SHARES = Shares(time=0.3, time_length=10, channels=0.2, channel_length=4)
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def masks_of(counts: Tensor, frames: int, random: torch.Generator, shares: Shares = SHARES) -> Masks:
+    return draw([Draw(counts, frames, shares, random)], 32)[0]
+
+
 def test_masks_have_their_share_and_stay_within_each_row() -> None:
     counts = torch.tensor([500, 200, 30, 20, 12, 3, 1, 0])
     random = generator()
-    drawn = [draw(counts, 500, 32, random, **MASKS) for _ in range(200)]
+    drawn = [masks_of(counts, 500, random) for _ in range(200)]
     for masks in drawn:
         assert masks.time.shape == (8, 500) and masks.channels.shape == (8, 32)
         assert not any(masks.time[row, count:].any() for row, count in enumerate(counts.tolist()))
@@ -157,19 +164,47 @@ def test_masks_have_their_share_and_stay_within_each_row() -> None:
 
 def test_masks_follow_from_the_generator_and_can_be_turned_off() -> None:
     counts = torch.tensor([100, 80])
-    first, second = (draw(counts, 100, 32, generator(3), **MASKS) for _ in range(2))
+    first, second = (masks_of(counts, 100, generator(3)) for _ in range(2))
     assert torch.equal(first.time, second.time) and torch.equal(first.channels, second.channels)
-    none = draw(counts, 100, 32, generator(), **{**MASKS, "time_share": 0.0, "channel_share": 0.0})
+    none = masks_of(counts, 100, generator(), replace(SHARES, time=0.0, channels=0.0))
     assert not none.time.any() and not none.channels.any()
 
 
+def test_batches_drawn_together_get_what_each_gets_alone() -> None:
+    shares = [SHARES, replace(SHARES, time=0.1, dropout=0.2), replace(SHARES, time=0.0, channels=0.05)]
+    counts = [torch.tensor([100, 80]), torch.tensor([250]), torch.tensor([30, 12, 30])]
+    seeds = range(3)
+
+    def asked() -> list[Draw]:
+        return [
+            Draw(one, int(one.max()), share, generator(seed))
+            for one, share, seed in zip(counts, shares, seeds, strict=True)
+        ]
+
+    together, kept = draw(asked(), 32)
+    assert together.time.shape == (6, 250) and together.channels.shape == (6, 32) and kept is not None
+    start = 0
+    for one in asked():
+        alone, own = draw([one], 32)
+        end = start + len(one.frame_counts)
+        assert torch.equal(together.time[start:end, : one.frames], alone.time)
+        assert not together.time[start:end, one.frames :].any()
+        assert torch.equal(together.channels[start:end], alone.channels)
+        here = kept[start:end, : one.frames]
+        assert torch.equal(here, own) if own is not None else bool(here.all())
+        start = end
+
+
 def test_dropout_keeps_the_mean() -> None:
-    hidden = torch.ones(4, 50, 32)
-    found = dropped(hidden, kept((4, 50, 32), 0.25, generator()), 0.25)
+    hidden, counts = torch.ones(4, 50, 32), torch.full((4,), 50)
+    _, kept = draw([Draw(counts, 50, replace(SHARES, dropout=0.25), generator())], 32)
+    found = dropped(hidden, kept, 0.25)
     assert 0.22 < float((found == 0).float().mean()) < 0.28 and float(found.mean()) == pytest.approx(
         1, abs=0.05
     )
-    assert kept((4, 50, 32), 0.0, generator()) is None and dropped(hidden, None, 0.0) is hidden
+    assert (
+        draw([Draw(counts, 50, SHARES, generator())], 32)[1] is None and dropped(hidden, None, 0.0) is hidden
+    )
 
 
 def test_the_limit_that_comes_first_decides() -> None:

@@ -167,5 +167,5 @@ def test_integers_are_marked_and_compared_with_the_exact_model(
     assert json.loads((tmp_path / "told.json").read_text("utf-8"))["signature"] == coarse.signature
     with pytest.raises(OptionError, match="leave quantise or note out"):
         EvaluateOptions(note=True, quantise="int8")
-    with pytest.raises(OptionError, match="quantise='int4': give none or int8"):
+    with pytest.raises(OptionError, match="quantise='int4': give none or int8 or fp8"):
         evaluate(adapter, prepared, device="cpu", options=EvaluateOptions(quantise="int4"))

@@ -9,8 +9,9 @@ import torch
 
 from mms_adapt import backbone, layers
 from mms_adapt.adapters import attention
-from mms_adapt.backbone import Backbone, Masks
+from mms_adapt.backbone import Backbone
 from mms_adapt.layers import FrozenLayer
+from mms_adapt.masks import Masks
 
 
 @pytest.fixture(scope="module")

@@ -74,19 +74,24 @@ def shared(datas: list[Prepared], config: TrainConfig) -> tuple[list[Task], Stac
 
 
 @pytest.mark.parametrize(
-    ("most_frames", "changes"),
+    ("most_frames", "changes", "packing"),
     [
-        (10_000, {}),
-        (150, {}),
-        (150, {"checkpointing": True}),
-        (10_000, {"adapter_layers": 1, "from_hidden": True}),
+        (10_000, {}, False),
+        (150, {}, False),
+        (150, {"checkpointing": True}, False),
+        (10_000, {"adapter_layers": 1, "from_hidden": True}, False),
+        (10_000, {}, True),
+        (150, {}, True),
+        (150, {"checkpointing": True}, True),
+        (10_000, {"adapter_layers": 1, "from_hidden": True}, True),
     ],
 )
 def test_the_same_batches_give_the_same_gradients(
-    datas: list[Prepared], config: TrainConfig, most_frames: int, changes: dict[str, Any]
+    datas: list[Prepared], config: TrainConfig, most_frames: int, changes: dict[str, Any], packing: bool
 ) -> None:
     chosen = replace(config, max_gradient_norm=1e6, **changes)
     tasks, stack = shared(datas, chosen)
+    tasks[0].backbone.packing = packing
     batches = {place: one.batches.load(one.batches.plan(0)[0]) for place, one in enumerate(tasks)}
     losses = gradients(stack, tasks, batches, Room(most_frames))
     for place, data in enumerate(datas):

@@ -91,7 +91,7 @@ def test_texts_stay_close_and_batches_equal_one_by_one(adapter: Path) -> None:
 
 
 def test_what_cannot_be_quantised_is_told(adapter: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="quantise='int4': give none or int8"):
+    with pytest.raises(OptionError, match="quantise='int4': give none or int8 or fp8"):
         transcribe(tiny.speech("ab"), adapter=adapter, device="cpu", quantise="int4")
     base = backbone.load(tiny.backbone(tmp_path / "base"), device="cpu")
     base.model.wav2vec2.encoder.layers[1].attention.q_proj.weight.requires_grad_(True)

@@ -31,22 +31,22 @@ def folded(layers: Sequence[Sequence[Tensor]]) -> Folded:
 
     Returns:
         Down `(layers, width + 8, hidden)`, its bias `(layers, 1, width + 8)`, and up with its bias
-        `(layers, hidden, width + 8)`; what is added to the width is zero but for one channel, which is
+        `(layers, width + 8, hidden)`; what is added to the width is zero but for one channel, which is
         always 1, and whose row of the way up is the bias: one product less in every layer.
     """
     count, (width, hidden) = len(layers), layers[0][2].shape
     inward = torch.empty(count, width + packed.ROOM, hidden)
     inner = torch.zeros(count, 1, width + packed.ROOM)
-    outward = torch.empty(count, hidden, width + packed.ROOM)
+    outward = torch.empty(count, width + packed.ROOM, hidden)
     inward[:, width:] = 0.0
-    outward[:, :, width + 1 :] = 0.0
-    ways = (inward[:, :width], inner[:, 0, :width], outward[:, :, :width])
+    outward[:, width + 1 :] = 0.0
+    ways = (inward[:, :width], inner[:, 0, :width], outward[:, :width])
     for layer, down, bias, up in zip(layers, *(one.unbind() for one in ways), strict=True):
         torch.mul(layer[2], layer[0], out=down)
         torch.addmv(layer[3], layer[2], layer[1], out=bias)
-        up.copy_(layer[4])
+        up.copy_(layer[4].t())
     inner[:, 0, width] = 1.0
-    torch.stack([layer[5] for layer in layers], out=outward[:, :, width])
+    torch.stack([layer[5] for layer in layers], out=outward[:, width])
     return inward, inner, outward
 
 
@@ -54,7 +54,7 @@ def mixed(parts: Sequence[tuple[float, Folded]]) -> Folded:
     """Return the weighted sum of what several give, as one with their channels side by side."""
     downs, biases, ups = zip(*(one for _, one in parts), strict=True)
     scaled = [up * factor for (factor, _), up in zip(parts, ups, strict=True)]
-    return torch.cat(downs, dim=1), torch.cat(biases, dim=2), torch.cat(scaled, dim=2)
+    return torch.cat(downs, dim=1), torch.cat(biases, dim=2), torch.cat(scaled, dim=1)
 
 
 def stacked(tensors: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
@@ -76,4 +76,4 @@ def gave(source: Tensor, found: Tensor, tensors: Sequence[Tensor], which: Tensor
         source, found = source.to(down.dtype), found.to(down.dtype)
         normed = layer_norm(source, source.shape[-1:])
         narrow = torch.baddbmm(bias, normed, down.transpose(1, 2)).relu_()  # `(batch, frames, width + 8)`
-        return torch.baddbmm(found, narrow, up.transpose(1, 2))
+        return torch.baddbmm(found, narrow, up)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mms_adapt.adapters import OUTPUT, Weights, _narrow
 from mms_adapt.adapters._beside import expect
 from mms_adapt.errors import AdapterMismatchError, OptionError
+from mms_adapt.packed import Narrow
 
 STOCK = True
 _OWNED = re.compile(r"wav2vec2\.encoder\.layers\.\d+\.adapter_layer\.")
@@ -115,7 +116,7 @@ def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, lay
 
     Returns:
         Down `(layers, size + 8, hidden)`, its bias `(layers, 1, size + 8)`, and up with its bias
-        `(layers, hidden, size + 8)`; what is added to the size is zero but for one channel.
+        `(layers, size + 8, hidden)`; what is added to the size is zero but for one channel.
 
     Raises:
         AdapterMismatchError: If tensors are missing, have no place or another shape, or a layer that is to
@@ -160,6 +161,15 @@ class AttentionStack:
         if layer < self.first_layer:
             return found
         return _narrow.gave(found, found, [one[:, layer] for one in self._tensors], which)
+
+    def narrow(self, layer: int) -> Narrow | None:
+        """Return a layer's adapters as `packed` takes them; None where none does anything."""
+        if layer < self.first_layer:
+            return None
+        inward, inner, outward = (one[:, layer] for one in self._tensors)  # `(adapters, ...)`
+        if len(inward) == 1:
+            return Narrow(inward[0], inner[0, 0], outward[0])
+        return Narrow(inward, inner[:, 0], outward)
 
 
 def stack(adapters: Sequence[Weights]) -> AttentionStack:

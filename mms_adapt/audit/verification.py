@@ -13,6 +13,7 @@ from typing import Any
 from mms_adapt import backbone as backbone_module
 from mms_adapt import noted, passport
 from mms_adapt.checkpoint import AdapterFolder
+from mms_adapt.device import choose_device
 from mms_adapt.errors import AdapterError, AdapterMismatchError, MmsAdaptError, OptionError
 from mms_adapt.evaluate import EvaluateOptions, evaluate
 from mms_adapt.passport import Passport
@@ -324,7 +325,7 @@ def _numbers(device: str) -> tuple[str, str]:
     """Return the kind of a device and the type of numbers that a backbone has there."""
     import torch
 
-    kind = backbone_module.choose_device(device).type
+    kind = choose_device(device).type
     half = kind == "cuda" and torch.cuda.is_bf16_supported()
     return kind, "bfloat16" if half else "float32"
 

@@ -51,6 +51,7 @@ MARKS = {
     "may have heard these test utterances in training, so the figure may be too good.",
     "int8": "The encoder computed with 8-bit integers, which are a little less exact than the adapter's "
     "training.",
+    "fp8": "The encoder computed with 8-bit floats, which are a little less exact than bfloat16.",
     "backbone_sibling": "The adapter was trained on an earlier or later state of this backbone, and mostly "
     "makes more errors on it than on its own.",
     "adapter_unverified": "The adapter has no passport, so nobody can tell on which backbone and data it was "

@@ -12,34 +12,49 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from mms_adapt.adapters import Stack, Weights
-from mms_adapt.audio import SAMPLE_RATE_HZ, frame_count
+from mms_adapt.adapters import OUTPUT, Stack, Weights
+from mms_adapt.audio import SAMPLE_RATE_HZ
 from mms_adapt.backbone import Backbone
 from mms_adapt.encoder_layer import Adapt
 from mms_adapt.errors import BackboneError
+from mms_adapt.packed import Narrow
 from mms_adapt.recordings import Waveform
 from mms_adapt.serving.edition import Edition
 
 _STACKS = 4  # stacks kept for batches of the same adapters
 
 
+class _Group(NamedTuple):
+    """Rows whose adapters are of one kind and shape.
+
+    Attributes:
+        stack: These adapters.
+        rows: The rows, `(rows,)`; None for all.
+        which: The adapter of each of these, `(rows,)`.
+        numbers: The same on the CPU; None where all rows have the same.
+    """
+
+    stack: Stack
+    rows: Tensor | None
+    which: Tensor
+    numbers: tuple[int, ...] | None
+
+
 class _Rows:
     """The adapters of the rows of one batch; what the encoder's layers ask at their places."""
 
-    def __init__(self, groups: Sequence[tuple[Stack, Tensor | None, Tensor]]) -> None:
-        # stack, its rows (None: all), and the adapter of each of these
+    def __init__(self, groups: Sequence[_Group]) -> None:
         self._groups = groups
-        self.inside = any(stack.places - {""} for stack, _, _ in groups)
+        self.inside = any(one.stack.places - {OUTPUT} for one in groups)
 
     def __call__(self, place: str, layer: int, given: Tensor, found: Tensor) -> Tensor:
-        for stack, rows, which in self._groups:
+        for stack, rows, which, _ in self._groups:
             if place not in stack.places:
                 continue
             if rows is None:
@@ -48,6 +63,14 @@ class _Rows:
             part = stack.add(place, layer, given.index_select(0, rows), found.index_select(0, rows), which)
             found = found.index_copy(0, rows, part.to(found.dtype))
         return found
+
+    def narrow(self, layer_count: int) -> tuple[list[Narrow | None], Sequence[int] | None] | None:
+        """See `encoder_layer.Adapt`."""
+        stack, _, _, numbers = self._groups[0]
+        narrow = getattr(stack, "narrow", None)
+        if narrow is None or len(self._groups) > 1:
+            return None
+        return [narrow(layer) for layer in range(layer_count)], numbers
 
 
 class Engine:
@@ -65,13 +88,7 @@ class Engine:
 
     def features(self, waveforms: Sequence[Waveform]) -> tuple[Tensor, list[int]]:
         """Return features `(batch, frames, conv_dim)` and frame counts of audio at 16 kHz."""
-        counts = [len(one) for one in waveforms]
-        padded = torch.zeros(len(waveforms), max(counts))
-        for row, one in zip(padded, waveforms, strict=True):
-            row[: len(one)] = torch.from_numpy(np.ascontiguousarray(one))
-        with torch.inference_mode():
-            features = self.backbone.cnn(padded.to(self.backbone.device), torch.tensor(counts))
-        return features, [frame_count(count) for count in counts]
+        return self.backbone.hear(waveforms)
 
     def emissions(self, features: Tensor, frame_counts: Sequence[int], editions: Sequence[Edition]) -> Tensor:
         """Return log-probabilities `(batch, frames, width)`, minus infinity behind a row's vocabulary.
@@ -109,15 +126,16 @@ class Engine:
         found = []
         for rows in kinds.values():
             distinct = {id(editions[row].weights): editions[row].weights for row in rows}
-            numbers = {key: number for number, key in enumerate(distinct)}
+            places = {key: number for number, key in enumerate(distinct)}
             stack = self._stacked(editions[rows[0]].kind, tuple(distinct.values()))
+            numbers = tuple(places[id(editions[row].weights)] for row in rows) if len(distinct) > 1 else None
             which = (
-                torch.tensor([numbers[id(editions[row].weights)] for row in rows], device=device)
-                if len(distinct) > 1
-                else torch.zeros(len(rows), dtype=torch.int64, device=device)  # nothing travels to a card
+                torch.zeros(len(rows), dtype=torch.int64, device=device)  # nothing travels to a card
+                if numbers is None
+                else torch.tensor(numbers, device=device)
             )
             whole = len(rows) == len(editions)
-            found.append((stack, None if whole else torch.tensor(rows, device=device), which))
+            found.append(_Group(stack, None if whole else torch.tensor(rows, device=device), which, numbers))
         return _Rows(found)
 
     def _stacked(self, kind: Any, weights: tuple[Weights, ...]) -> Stack:
