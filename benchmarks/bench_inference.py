@@ -119,13 +119,19 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--held", type=int, default=ALL_OF_MMS, help="languages to hold at once")
     parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument(
+        "--profile", action="store_true", help="only ours: its speed, and where the time goes"
+    )
     options = parser.parse_args()
-    cold = cold_starts(options.rounds)
+    cold = {} if options.profile else cold_starts(options.rounds)
     device = choose_device(options.device)
     on_gpu = device.type == "cuda"
     shape = options.shape if options.shape != "auto" else "mms-1b" if on_gpu else "embedded"
     batch, seconds = options.batch or (64 if on_gpu else 8), options.seconds or (10.0 if on_gpu else 4.0)
     with tempfile.TemporaryDirectory() as folder:
+        if options.profile:
+            profile(Path(folder), shape, device, batch, seconds, options.rounds)
+            return 0
         found = measure(Path(folder), shape, device, batch, seconds, options.rounds, options.held)
     show(found, batch, seconds, cold)
     if options.json:
@@ -145,17 +151,9 @@ def measure(
     held: int,
 ) -> Figures:
     """Make a model and adapters in a folder, and measure ours and stock on them."""
-    vocab = build(["".join(chr(0x100 + number) for number in range(TOKENS - 5))])
-    model, codes = write_model(folder / "model", shape, device, vocab), languages(batch)
-    base = backbone_module.load(model, device=str(device))
-    for seed, code in enumerate(codes):
-        write_adapter(base, folder / "adapters" / code, code, vocab, seed)
-        shutil.copy(folder / "adapters" / code / f"adapter.{code}.safetensors", model)
-    bank = Bank(folder / "adapters", backbone=base, options=TranscribeOptions(device=str(device)))
+    bank, codes, waves, vocab = made(folder, shape, device, batch, seconds)
+    base, model, audio_s = bank.backbone, folder / "model", batch * seconds
     stock = load_stock(model, device)
-    random = np.random.default_rng(0)
-    waves = [0.1 * random.standard_normal(int(seconds * RATE_HZ)).astype(np.float32) for _ in range(batch)]
-    audio_s = batch * seconds
     ways: dict[str, Callable[[], object]] = {
         "one_ours": lambda: ours(bank, waves, [codes[0]] * batch),
         "one_stock": lambda: plain(stock, waves),
@@ -199,6 +197,49 @@ def measure(
         all_held=count,
         **speeds,
     )
+
+
+def made(
+    folder: Path, shape: str, device: torch.device, batch: int, seconds: float
+) -> tuple[Bank, list[str], Waves, Vocab]:
+    """Make a model and an adapter for each row; return a bank of them, their languages, and recordings."""
+    vocab = build(["".join(chr(0x100 + number) for number in range(TOKENS - 5))])
+    model, codes = write_model(folder / "model", shape, device, vocab), languages(batch)
+    base = backbone_module.load(model, device=str(device))
+    for seed, code in enumerate(codes):
+        write_adapter(base, folder / "adapters" / code, code, vocab, seed)
+        shutil.copy(folder / "adapters" / code / f"adapter.{code}.safetensors", model)
+    bank = Bank(folder / "adapters", backbone=base, options=TranscribeOptions(device=str(device)))
+    random = np.random.default_rng(0)
+    waves = [0.1 * random.standard_normal(int(seconds * RATE_HZ)).astype(np.float32) for _ in range(batch)]
+    return bank, codes, waves, vocab
+
+
+def profile(folder: Path, shape: str, device: torch.device, batch: int, seconds: float, rounds: int) -> None:
+    """Print how long batches of one language and of many take, round by round, and what takes longest."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as watch
+
+    bank, codes, waves, _ = made(folder, shape, device, batch, seconds)
+    cuda = device.type == "cuda"
+
+    def show(what: str) -> None:
+        for name, asked in (("one language", [codes[0]] * batch), (f"{batch} languages", codes)):
+            ours(bank, waves, asked)
+            taken = [1e3 * timed(lambda asked=asked: ours(bank, waves, asked)) for _ in range(rounds)]
+            told = ", ".join(f"{one:.1f}" for one in taken)
+            speed = 1e3 * batch * seconds / statistics.median(taken)
+            print(f"{what}, {name}: {told} ms, {speed:,.0f} audio-s/s")
+        with watch(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU]) as seen:
+            ours(bank, waves, codes)
+        key = "self_device_time_total" if cuda else "self_cpu_time_total"
+        for one in sorted(seen.key_averages(), key=lambda one: -getattr(one, key))[:16]:
+            print(f"{getattr(one, key) / 1e3:10.2f} ms {one.count:5} {one.key[:90]}", flush=True)
+
+    show("bfloat16" if cuda else "float32")
+    if cuda and torch.cuda.get_device_capability(device) >= (8, 9):
+        bank.backbone.quantise("fp8")
+        show("8-bit floats")
 
 
 def write_model(folder: Path, shape: str, device: torch.device, vocab: Vocab) -> Path:

@@ -1,9 +1,13 @@
-"""What 8-bit integers cost and bring on this processor: errors, their paired difference, and the speed.
+"""What 8-bit numbers cost and bring on this processor: errors, their paired difference, and the speed.
 
     python benchmarks/bench_int8.py --prepared prepared/mdw --adapter adapters/mdw
 
-One part of the data is evaluated with float32 and with int8; error rates have 95 % intervals, and their
-difference is paired by utterance. For the speed both models hear the same utterances in turn, several times,
+One part of the data is evaluated with float32 and with int8, or, with --float8, with the 8-bit floats that
+are meant for cards: here they are rounded as there, and multiplied in float32, so that only the errors tell
+something; error rates have 95 % intervals, and their
+difference is paired by utterance.
+
+For the speed both models hear the same utterances in turn, several times,
 and the best time of each counts. Last come single matrices of random numbers in the sizes of the backbone in
 the package and of MMS-1B; with --int-mm the product of `torch._int_mm` alone, too, which is used where torch
 has no oneDNN. Speeds are ratios within one run: above 1, int8 is quicker.
@@ -14,28 +18,30 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from mms_adapt import audio, quantise
+from mms_adapt.backbone import Backbone
 from mms_adapt.compare import compare
 from mms_adapt.evaluate import EvaluateOptions, evaluate
 from mms_adapt.prepared import Prepared
-from mms_adapt.transcribe_options import QUANTISE, TranscribeOptions
+from mms_adapt.transcribe_options import TranscribeOptions
 from mms_adapt.transcriber import Transcriber
 
 SIZES = {"backbone in the package": (256, 1024), "MMS-1B": (1280, 5120)}
-FRAMES = 500
+FRAMES, WAYS = 500, ("none", "int8")
 
 
-def errors(adapter: Path, prepared: Path, split: str) -> None:
+def errors(adapter: Path, prepared: Path, split: str, coarse: str) -> None:
     """Print error rates of both, and how they differ."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"{one}.json" for one in QUANTISE]
-        for way, path in zip(QUANTISE, paths, strict=True):
+        paths = [Path(folder) / f"{one}.json" for one in ("none", coarse)]
+        for way, path in zip(("none", coarse), paths, strict=True):
             options = EvaluateOptions(quantise=way, allow_sibling=True)
             found = evaluate(adapter, prepared, split=split, device="cpu", json=path, options=options)
             inside = found.cer_interval
@@ -45,9 +51,30 @@ def errors(adapter: Path, prepared: Path, split: str) -> None:
         one = compare(*paths).cer_difference
     if one is not None:
         print(
-            f"int8 less float32: {100 * one.rate:+.2f} points ({100 * one.low:+.2f} to "
+            f"{coarse} less float32: {100 * one.rate:+.2f} points ({100 * one.low:+.2f} to "
             f"{100 * one.high:+.2f}), p = {one.p_value:.2g}"
         )
+
+
+@contextmanager
+def floats_for_cards() -> Iterator[None]:
+    """Let a CPU round to 8-bit floats where a card would multiply them."""
+    exact = Backbone.quantise
+
+    def rounding(one: Backbone, how: str) -> None:
+        if how != "fp8":
+            exact(one, how)
+            return
+        one.packing = True
+        for layer in one._frozen:
+            assert layer is not None
+            layer.quantise()
+
+    Backbone.quantise = rounding  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Backbone.quantise = exact  # type: ignore[method-assign]
 
 
 def speed(adapter: Path, prepared: Path, split: str, seconds: float, rounds: int) -> float:
@@ -58,13 +85,13 @@ def speed(adapter: Path, prepared: Path, split: str, seconds: float, rounds: int
         if held_s < seconds:
             heard.append(samples)
             held_s += len(samples) / audio.SAMPLE_RATE_HZ
-    best = dict.fromkeys(QUANTISE, float("inf"))
+    best = dict.fromkeys(WAYS, float("inf"))
     models = {
         way: Transcriber.load(
             adapter,
             options=TranscribeOptions(device="cpu", batch_seconds=30, quantise=way, allow_sibling=True),
         )
-        for way in QUANTISE
+        for way in WAYS
     }
     for _ in range(rounds):
         for way, model in models.items():
@@ -113,6 +140,7 @@ def main() -> None:
     parser.add_argument("--split", default="test", help="test or dev")
     parser.add_argument("--seconds", type=float, default=40, help="speech for the speed")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--float8", action="store_true", help="the errors of 8-bit floats instead")
     parser.add_argument("--int-mm", action="store_true", help="torch._int_mm beside it")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -122,7 +150,11 @@ def main() -> None:
     print(f"{options.threads} threads; {how}, hidden states in {bits} bits")
     if options.prepared and options.adapter:
         given = options.adapter, options.prepared, options.split
-        errors(*given)
+        if options.float8:
+            with floats_for_cards():
+                errors(*given, "fp8")
+            return
+        errors(*given, "int8")
         print(f"whole model: {speed(*given, options.seconds, options.rounds):.2f} times as fast")
     ways: dict[str, Callable[..., Callable[[torch.Tensor], torch.Tensor]]] = {"int8": quantise.Int8Linear}
     if options.int_mm:
