@@ -4,8 +4,9 @@ In: waveforms, and the edition of each row. Out: emissions. There is no active l
 through comes with the call, and nothing is kept between calls but stacks of weights, which never change. So
 any number of threads may call it. It does not know where editions come from or how emissions become text.
 
-The products of a row have the same shape whichever adapters the other rows have, so a row's numbers do not
-depend on them. Heads are padded to one width, where the padding's logits are minus infinity.
+In padded batches the products of a row have the same shape whichever adapters the other rows have, so a row's
+numbers do not depend on them; on a card in bfloat16, where frames lie side by side, they do by rounding.
+Heads are padded to one width, where the padding's logits are minus infinity.
 """
 
 import math
