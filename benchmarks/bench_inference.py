@@ -120,10 +120,13 @@ def main() -> int:
     parser.add_argument("--held", type=int, default=ALL_OF_MMS, help="languages to hold at once")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument(
+        "--warm", action="store_true", help="leave out how long fresh processes take to start"
+    )
+    parser.add_argument(
         "--profile", action="store_true", help="only ours: its speed, and where the time goes"
     )
     options = parser.parse_args()
-    cold = {} if options.profile else cold_starts(options.rounds)
+    cold = {} if options.profile or options.warm else cold_starts(options.rounds)
     device = choose_device(options.device)
     on_gpu = device.type == "cuda"
     shape = options.shape if options.shape != "auto" else "mms-1b" if on_gpu else "embedded"
@@ -440,9 +443,9 @@ def show(found: Figures, batch: int, seconds: float, cold: dict[str, float]) -> 
     print(f"{'':44}{'stock':>18}{'ours':>22}")
     for name, theirs, mine in lines:
         print(f"{name:44}{theirs:>18}{mine:>22}")
-    slow = cold["import transformers"]
     for name, taken in cold.items():
-        print(f"start: {name:22}{taken:8.2f} s, {taken / slow:.3f} of importing transformers")
+        share = taken / cold["import transformers"]
+        print(f"start: {name:22}{taken:8.2f} s, {share:.3f} of importing transformers")
 
 
 if __name__ == "__main__":
