@@ -27,7 +27,7 @@ from mms_adapt.device import choose_device
 from mms_adapt.errors import BackboneError
 from mms_adapt.front import Front
 from mms_adapt.layers import FrozenLayer, again
-from mms_adapt.masks import Masks, real, seen
+from mms_adapt.masks import Masks, means, real, seen
 from mms_adapt.packed import Narrow, Packing
 from mms_adapt.pretrained import Pretrained
 
@@ -192,7 +192,8 @@ class Backbone:
             features: What `cnn` gave, `(batch, frames, conv_dim)`; or, with `below`, what `prefix` gave,
                 `(batch, frames, hidden)`.
             frame_counts: Real frames of each row, `(batch,)`; on the CPU, no copy has to be waited for.
-            masks: What SpecAugment hides: of the projected features, or of the hidden states that were given.
+            masks: What SpecAugment hides: of the projected features, or of the hidden states that were given,
+                where a hidden frame becomes the mean of its row's.
             below: The layer at which to begin; None to begin with features.
             adapt: What changes the layers for the rows of this call, in a backbone without adapters.
 
@@ -204,7 +205,7 @@ class Backbone:
                 hidden = self._embedded(features, frame_counts, masks)
             else:
                 hidden = features.to(self.device, self.dtype, non_blocking=True)
-                hidden = hidden if masks is None else masks.hide(hidden, None)
+                hidden = hidden if masks is None else masks.hide(hidden, means(hidden, frame_counts))
             if adapt is None:
                 hidden = self._through(hidden, frame_counts, below or 0, self.layer_count)
             else:
@@ -230,7 +231,8 @@ class Backbone:
         frames = features.shape[1]
         hidden: Tensor = self.model.wav2vec2.feature_projection(features)[0]
         if masks is not None:
-            hidden = masks.hide(hidden, getattr(self.model.wav2vec2, "masked_spec_embed", None))
+            vector = getattr(self.model.wav2vec2, "masked_spec_embed", None)
+            hidden = masks.hide(hidden, torch.zeros_like(hidden[0, 0]) if vector is None else vector)
         if int(frame_counts.min()) < frames:
             hidden = hidden.masked_fill(~real(frame_counts, frames, self.device)[..., None], 0)
         return hidden + self._front.places(hidden)

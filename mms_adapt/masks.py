@@ -24,15 +24,22 @@ class Masks:
     time: Tensor
     channels: Tensor
 
-    def hide(self, hidden: Tensor, vector: Tensor | None) -> Tensor:
+    def hide(self, hidden: Tensor, filler: Tensor) -> Tensor:
         """Return hidden states `(batch, frames, hidden)` in which it is hidden.
 
         Args:
             hidden: Hidden states.
-            vector: The model's mask vector, `(hidden,)`; zeros where not given.
+            filler: What hidden frames become: a vector, `(hidden,)`, or each row's own, `(batch, 1, hidden)`.
         """
-        filler = torch.zeros_like(hidden[0, 0]) if vector is None else vector.to(hidden.dtype)
-        return torch.where(self.time[..., None], filler, hidden).masked_fill(self.channels[:, None], 0)
+        filled = torch.where(self.time[..., None], filler.to(hidden.dtype), hidden)
+        return filled.masked_fill(self.channels[:, None], 0)
+
+
+def means(hidden: Tensor, frame_counts: Tensor) -> Tensor:
+    """Return the mean of each row's real frames, `(batch, 1, hidden)`, from `(batch, frames, hidden)`."""
+    there = real(frame_counts, hidden.shape[1], hidden.device)[..., None]
+    total = hidden.float().masked_fill(~there, 0).sum(dim=1, keepdim=True)
+    return total / frame_counts.clamp(min=1).to(hidden.device, non_blocking=True)[:, None, None]
 
 
 def real(frame_counts: Tensor, frames: int, device: torch.device) -> Tensor:

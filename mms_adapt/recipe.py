@@ -89,14 +89,17 @@ class TrainConfig:
     allow_sibling: bool = False
     """Go on where the adapter of `on` or `start` is of an earlier or later state of the backbone."""
     dropout: float | None = None
-    """Share of the hidden states dropped before the head; None for two thirds of `mask_time_share`."""
+    """Share of the hidden states dropped before the head; None for two thirds of the usual
+    `mask_time_share`."""
     mask_time_share: float | None = None
     """Share of the frames that SpecAugment hides, overlaps counted twice; None for 0.01 a pass over the data,
-    from 0.05 to 0.3: what is seen often must look different every time."""
+    from 0.05 to 0.3: what is seen often must look different every time. With `from_hidden`, None for 0:
+    in the middle of frozen layers masks were of no use."""
     mask_time_length: int = 10
     """Frames of one such mask."""
     mask_channel_share: float | None = None
-    """Share of the encoder's channels that SpecAugment hides; None for two thirds of `mask_time_share`."""
+    """Share of the encoder's channels that SpecAugment hides; None for two thirds of `mask_time_share`, with
+    `from_hidden` for 0."""
     mask_channel_length: int = 16
     """Channels of one such mask."""
     speed_factors: tuple[float, ...] = (0.9, 1.0, 1.1)
@@ -114,7 +117,8 @@ class TrainConfig:
     max_bad_batches: int = 5
     """So many batches with a loss or gradient that is not finite are passed over before it stops."""
     from_hidden: bool = False
-    """Begin from cached hidden states below the lowest layer with an adapter; SpecAugment hides these."""
+    """Begin from cached hidden states below the lowest layer with an adapter; SpecAugment, where it is asked
+    for, hides these."""
     device_seconds: float | None = None
     """Speech that goes through the device at a time, padding included; None for as much as there is room for.
     Gradients of a batch add up, so that only rounding depends on it."""
@@ -187,16 +191,15 @@ class TrainConfig:
             passes = float(epochs)
         elif epochs is None and self.steps is not None:
             passes = self.steps * self.batch_seconds / max(speech_s, 1.0)
-        hidden = self.mask_time_share
-        if hidden is None:
-            hidden = round(min(0.3, max(0.05, 0.01 * passes)), 3)
+        hidden = _given(self.mask_time_share, round(min(0.3, max(0.05, 0.01 * passes)), 3))
+        less = round(2 / 3 * hidden, 3)
         return replace(
             self,
             epochs=epochs,
             learning_rate=self.peak,
-            mask_time_share=hidden,
-            mask_channel_share=_given(self.mask_channel_share, round(2 / 3 * hidden, 3)),
-            dropout=_given(self.dropout, round(2 / 3 * hidden, 3)),
+            mask_time_share=_given(self.mask_time_share, 0.0 if self.from_hidden else hidden),
+            mask_channel_share=_given(self.mask_channel_share, 0.0 if self.from_hidden else less),
+            dropout=_given(self.dropout, less),
         )
 
     def saved(self) -> dict[str, Any]:

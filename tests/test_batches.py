@@ -15,7 +15,7 @@ from mms_adapt.augment import Draw, Shares, draw, dropped
 from mms_adapt.batches import Batches, Example, Selection, select
 from mms_adapt.errors import TrainingError, VocabError
 from mms_adapt.manifest import Utterance
-from mms_adapt.masks import Masks
+from mms_adapt.masks import Masks, means
 from mms_adapt.schedule import Limits, rate
 
 VOCAB = tiny.build(["abcd"])
@@ -193,6 +193,17 @@ def test_batches_drawn_together_get_what_each_gets_alone() -> None:
         here = kept[start:end, : one.frames]
         assert torch.equal(here, own) if own is not None else bool(here.all())
         start = end
+
+
+def test_hidden_frames_become_a_vector_or_the_mean_of_their_row() -> None:
+    hidden = torch.arange(24.0).view(2, 4, 3)
+    time = torch.tensor([[True, False, False, False], [False, False, True, False]])
+    masks = Masks(time, torch.tensor([[False, False, False], [True, False, False]]))
+    plain = masks.hide(hidden, torch.tensor([7.0, 8.0, 9.0]))
+    assert plain[0, 0].tolist() == [7, 8, 9] and plain[1, 2].tolist() == [0, 8, 9]
+    filled = masks.hide(hidden, means(hidden, torch.tensor([2, 4])))
+    assert filled[0, 0].tolist() == [1.5, 2.5, 3.5], "frames behind the end counted"
+    assert filled[1, 2].tolist() == [0, 17.5, 18.5] and filled[0, 1:].equal(hidden[0, 1:])
 
 
 def test_dropout_keeps_the_mean() -> None:

@@ -743,6 +743,10 @@ def test_what_was_left_open_suits_the_speech() -> None:
     steps = TrainConfig(steps=375, batch_seconds=16).suited(600)
     assert (steps.epochs, steps.mask_time_share) == (None, 0.1)
     assert few.suited(600) == few
+    inside = TrainConfig(from_hidden=True).suited(600)
+    assert (inside.mask_time_share, inside.mask_channel_share) == (0.0, 0.0)
+    assert inside.dropout == TrainConfig().suited(600).dropout
+    assert TrainConfig(from_hidden=True, mask_time_share=0.1).suited(600).mask_time_share == 0.1
 
 
 def test_results_and_passports_agree_on_names() -> None:
