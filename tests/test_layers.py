@@ -11,7 +11,7 @@ from mms_adapt import backbone, layers
 from mms_adapt.adapters import attention
 from mms_adapt.backbone import Backbone
 from mms_adapt.layers import FrozenLayer
-from mms_adapt.masks import Masks
+from mms_adapt.masks import Masks, means
 
 
 @pytest.fixture(scope="module")
@@ -122,14 +122,14 @@ def test_beginning_from_a_hidden_state_equals_beginning_from_features(base: Back
             assert tiny.close(found[row, :count], whole[row, :count])
 
 
-def test_masks_hide_what_was_given(base: Backbone) -> None:
+def test_masks_put_means_in_the_place_of_what_was_given(base: Backbone) -> None:
     features, counts = batch(base)
     hidden = base.prefix(features, counts, 1)
     masks = Masks(torch.zeros(hidden.shape[:2], dtype=torch.bool), torch.zeros(3, 32, dtype=torch.bool))
     masks.time[0, 3:6] = True
     masks.channels[1, 7] = True
     by_hand = hidden.clone()
-    by_hand[0, 3:6] = 0
+    by_hand[0, 3:6] = means(hidden, counts)[0, 0]
     by_hand[1, :, 7] = 0
     found = base.encode(hidden, counts, masks=masks, below=1)
     assert torch.equal(found, base.encode(by_hand, counts, below=1))
