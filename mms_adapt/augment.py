@@ -6,7 +6,7 @@ Source: Park et al. 2019, SpecAugment; as in wav2vec 2.0 the masks hide projecte
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor
@@ -89,26 +89,14 @@ def draw(asked: Sequence[Draw], hidden_size: int) -> tuple[Masks, Tensor | None]
                 random[start : start + count, : one.frames] = part
         start += count
     counts = torch.cat([one.frame_counts for one in asked]).to(device, non_blocking=True)
+    # what each row's batch asks for, in one transfer: `(5, batch)`
+    each = torch.tensor([astuple(one.shares) for one in asked]).repeat_interleave(torch.tensor(rows), 0)
+    time, time_length, channels, channel_length, dropout = each.t().to(device, non_blocking=True)
     masks = Masks(
-        _spans(
-            counts, frames, _each([one.shares.time for one in asked], rows, device),
-            _each([one.shares.time_length for one in asked], rows, device), numbers[0],
-        ),
-        _spans(
-            torch.full_like(counts, hidden_size), hidden_size,
-            _each([one.shares.channels for one in asked], rows, device),
-            _each([one.shares.channel_length for one in asked], rows, device), numbers[1],
-        ),
-    )  # fmt: skip
-    if random is None:
-        return masks, None
-    return masks, random >= _each([one.shares.dropout for one in asked], rows, device)[:, None, None]
-
-
-def _each(values: Sequence[float], rows: Sequence[int], device: torch.device) -> Tensor:
-    """Return what each row of the batches has, `(batch,)`."""
-    found = torch.tensor(values).repeat_interleave(torch.tensor(rows))
-    return found.to(device, non_blocking=True)
+        _spans(counts, frames, time, time_length, numbers[0]),
+        _spans(torch.full_like(counts, hidden_size), hidden_size, channels, channel_length, numbers[1]),
+    )
+    return masks, None if random is None else random >= dropout[:, None, None]
 
 
 def _spans(counts: Tensor, size: int, share: Tensor, length: Tensor, numbers: Sequence[Tensor]) -> Tensor:

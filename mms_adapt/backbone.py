@@ -226,8 +226,7 @@ class Backbone:
 
     def _embedded(self, features: Tensor, frame_counts: Tensor, masks: Masks | None) -> Tensor:
         """Project features, hide what SpecAugment hides, and tell frames their place."""
-        features = features.to(self.device, non_blocking=True)
-        features = features if features.dtype == self.dtype else features.float()
+        features = features.to(self.device, torch.float32, non_blocking=True)
         frames = features.shape[1]
         hidden: Tensor = self.model.wav2vec2.feature_projection(features)[0]
         if masks is not None:

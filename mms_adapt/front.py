@@ -46,13 +46,18 @@ class Front:
 
     def cnn(self, waveforms: Tensor, sample_counts: Tensor) -> Tensor:
         """Compute features in float32; see `Backbone.cnn`."""
+        counts = [int(one) for one in sample_counts]
+        return self._exact(
+            [row[:count] for row, count in zip(waveforms.to(self._device), counts, strict=True)]
+        )
+
+    def _exact(self, rows: list[Tensor]) -> Tensor:
+        """Return features of utterances that lie on the device, each `(samples,)`."""
         with torch.no_grad():
-            counts = [int(one) for one in sample_counts]
-            rows = [row[:count] for row, count in zip(waveforms.to(self._device), counts, strict=True)]
             if self._level:
                 rows = [normalised(row) if len(row) else row for row in rows]
-            frames = [frame_count(count) for count in counts]
             if self._quick:
+                frames = [frame_count(len(row)) for row in rows]
                 features = torch.zeros(len(rows), max(frames), self._width)
                 for place, row, count in zip(features, rows, frames, strict=True):
                     if count:
@@ -65,14 +70,11 @@ class Front:
 
     def hear(self, waveforms: Sequence[NDArray[np.float32]]) -> tuple[Tensor, list[int]]:
         """Compute features of what is only transcribed; see `Backbone.hear`."""
-        counts = [len(one) for one in waveforms]
-        frames = [frame_count(one) for one in counts]
+        frames = [frame_count(len(one)) for one in waveforms]
         with torch.inference_mode():
             if self._on_card is None or not max(frames):
-                padded = torch.zeros(len(waveforms), max(counts))
-                for row, one in zip(padded, waveforms, strict=True):
-                    row[: len(one)] = torch.from_numpy(np.ascontiguousarray(one))
-                return self.cnn(padded.to(self._device), torch.tensor(counts)), frames
+                rows = [torch.from_numpy(np.ascontiguousarray(one)) for one in waveforms]
+                return self._exact([row.to(self._device, torch.float32) for row in rows]), frames
             flat, firsts = self._on_card[0](waveforms, self._device, level=self._level)
             places = torch.tensor(firsts)[:, None] + torch.arange(max(frames))
             places = places.clamp_(max=len(flat) - 1).view(-1).to(self._device, non_blocking=True)

@@ -15,6 +15,14 @@ _MANY = 2048  # numbers that one program takes, where their places do not matter
 
 
 @triton.jit
+def _standard(found, real, size, eps):
+    """Return a frame with mean zero and variance one, and what it was multiplied by for that."""
+    apart = tl.where(real, found - tl.sum(found, axis=0) / size, 0.0)
+    scale = tl.rsqrt(tl.sum(apart * apart, axis=0) / size + eps)
+    return apart * scale, scale
+
+
+@triton.jit
 def _add_norm(
     left, right, bias, gain, shift, total, normed, inverse, size, eps,
     AFFINE: tl.constexpr, BLOCK: tl.constexpr,
@@ -29,10 +37,7 @@ def _add_norm(
     kept = found.to(total.dtype.element_ty)
     tl.store(total + here, kept, mask=real)
     found = kept.to(tl.float32)  # the norm sees what is kept, as the backward pass will
-    mean = tl.sum(found, axis=0) / size
-    apart = tl.where(real, found - mean, 0.0)
-    scale = tl.rsqrt(tl.sum(apart * apart, axis=0) / size + eps)
-    apart *= scale
+    apart, scale = _standard(found, real, size, eps)
     if AFFINE:
         apart *= tl.load(gain + at, mask=real, other=0.0).to(tl.float32)
         apart += tl.load(shift + at, mask=real, other=0.0).to(tl.float32)
@@ -56,21 +61,24 @@ def _below(level):
 
 
 @triton.jit
-def _gelu(given, out, count, BLOCK: tl.constexpr):
-    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    found = tl.load(given + at, mask=at < count, other=0.0).to(tl.float32)
-    below, _ = _below(found)
-    tl.store(out + at, (found * below).to(out.dtype.element_ty), mask=at < count)
+def _value(given, before, here, real, GELU: tl.constexpr, BACK: tl.constexpr):
+    """Return numbers, GELU of them, or a gradient through GELU."""
+    found = tl.load(given + here, mask=real, other=0.0).to(tl.float32)
+    if GELU:
+        below, _ = _below(found)
+        found *= below
+    if BACK:
+        level = tl.load(before + here, mask=real, other=0.0).to(tl.float32)
+        below, falls = _below(level)
+        found *= below + level * 0.3989422804014327 * falls
+    return found
 
 
 @triton.jit
-def _gelu_backward(gradient, before, count, BLOCK: tl.constexpr):
+def _pass(given, before, out, count, GELU: tl.constexpr, BACK: tl.constexpr, BLOCK: tl.constexpr):
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    found = tl.load(gradient + at, mask=at < count, other=0.0).to(tl.float32)
-    level = tl.load(before + at, mask=at < count, other=0.0).to(tl.float32)
-    below, falls = _below(level)
-    found *= below + level * 0.3989422804014327 * falls
-    tl.store(gradient + at, found.to(gradient.dtype.element_ty), mask=at < count)
+    found = _value(given, before, at, at < count, GELU, BACK)
+    tl.store(out + at, found.to(out.dtype.element_ty), mask=at < count)
 
 
 @triton.jit
@@ -82,8 +90,7 @@ def _norm(
     real = at < size
     here = row * size + at
     found = tl.load(given + here, mask=real, other=0.0).to(tl.float32)
-    apart = tl.where(real, found - tl.sum(found, axis=0) / size, 0.0)
-    apart *= tl.rsqrt(tl.sum(apart * apart, axis=0) / size + eps)
+    apart, _ = _standard(found, real, size, eps)
     apart *= tl.load(gain + at, mask=real, other=0.0).to(tl.float32)
     apart += tl.load(shift + at, mask=real, other=0.0).to(tl.float32)
     if QUANTISED:
@@ -100,10 +107,7 @@ def _norm_backward(gradient, given, gain, more, out, size, eps, BLOCK: tl.conste
     real = at < size
     here = row * size + at
     found = tl.load(given + here, mask=real, other=0.0).to(tl.float32)
-    mean = tl.sum(found, axis=0) / size
-    apart = tl.where(real, found - mean, 0.0)
-    scale = tl.rsqrt(tl.sum(apart * apart, axis=0) / size + eps)
-    apart *= scale
+    apart, scale = _standard(found, real, size, eps)
     inner = tl.load(gradient + here, mask=real, other=0.0).to(tl.float32)
     inner *= tl.load(gain + at, mask=real, other=0.0).to(tl.float32)
     level = tl.sum(inner, axis=0) / size
@@ -254,20 +258,6 @@ def _room(width: int) -> int:
 
 
 @triton.jit
-def _value(given, before, here, real, GELU: tl.constexpr, BACK: tl.constexpr):
-    """Return what is to be rounded: numbers, GELU of them, or a gradient through GELU."""
-    found = tl.load(given + here, mask=real, other=0.0).to(tl.float32)
-    if GELU:
-        below, _ = _below(found)
-        found *= below
-    if BACK:
-        level = tl.load(before + here, mask=real, other=0.0).to(tl.float32)
-        below, falls = _below(level)
-        found *= below + level * 0.3989422804014327 * falls
-    return found
-
-
-@triton.jit
 def _quantise(
     given, before, out, scales, size, most, GELU: tl.constexpr, BACK: tl.constexpr,
     FIRST: tl.constexpr, REST: tl.constexpr,
@@ -290,15 +280,19 @@ def _quantise(
 
 def gelu(given: Tensor) -> Tensor:
     """See `rowwise.gelu`."""
-    out = torch.empty_like(given)
-    _gelu[(triton.cdiv(given.numel(), _MANY),)](given, out, given.numel(), BLOCK=_MANY, num_warps=4)
+    out, count = torch.empty_like(given), given.numel()
+    _pass[(triton.cdiv(count, _MANY),)](
+        given, given, out, count, GELU=True, BACK=False, BLOCK=_MANY, num_warps=4
+    )
     return out
 
 
 def gelu_backward(gradient: Tensor, before: Tensor) -> Tensor:
     """See `rowwise.gelu_backward`."""
     count = gradient.numel()
-    _gelu_backward[(triton.cdiv(count, _MANY),)](gradient, before, count, BLOCK=_MANY, num_warps=4)
+    _pass[(triton.cdiv(count, _MANY),)](
+        gradient, before, gradient, count, GELU=False, BACK=True, BLOCK=_MANY, num_warps=4
+    )
     return gradient
 
 
