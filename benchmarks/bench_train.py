@@ -206,6 +206,7 @@ def ours(options: argparse.Namespace, *, languages: int = 1, **changes: Any) -> 
     from mms_adapt.parallel import Team
     from mms_adapt.pretrained import Pretrained
     from mms_adapt.recipe import TrainConfig
+    from mms_adapt.recorded import Player
     from mms_adapt.room import Room
     from mms_adapt.start import begin
     from mms_adapt.task import Task, lowest
@@ -225,6 +226,8 @@ def ours(options: argparse.Namespace, *, languages: int = 1, **changes: Any) -> 
     for place in range(languages):
         vocab = build([LETTERS[: len(LETTERS) - place % 7]])
         begun = begin(backbone, config, vocab)
+        if config.record and device.type == "cuda":
+            backbone.player = Player()
         trained = {name: one for name, one in begun.parameters.items() if one.requires_grad}
         seconds = config.device_seconds
         tasks.append(

@@ -30,6 +30,7 @@ from mms_adapt.layers import FrozenLayer, again
 from mms_adapt.masks import Masks, means, real, seen
 from mms_adapt.packed import Narrow, Packing
 from mms_adapt.pretrained import Pretrained
+from mms_adapt.recorded import Player
 
 if TYPE_CHECKING:
     from mms_adapt.encoder_layer import Adapt
@@ -67,6 +68,7 @@ class Backbone:
         checkpointing: Whether layers keep their input alone for the backward pass, and compute the rest anew:
             much less memory, a third more arithmetic.
         packing: Whether layers take real frames alone, where they can; on a GPU in bfloat16.
+        player: Records packed layers and plays them again, for one thread; None where nothing is recorded.
     """
 
     def __init__(self, source: Pretrained, model: Any, fingerprint: str, device: torch.device) -> None:
@@ -83,6 +85,7 @@ class Backbone:
         self._front = Front(model, device, self.dtype, level=source.do_normalize, packs=self.packing)
         self._frozen: list[FrozenLayer | None] = [FrozenLayer(layer) for layer in self._encoder.layers]
         self._compute: layers.Core = layers.compute
+        self.player: Player | None = None
 
     def compile(self) -> None:
         """Compile the layers, each as a whole, instead of packing; the first steps take longer."""
@@ -110,6 +113,7 @@ class Backbone:
 
     def bare(self) -> None:
         """Take out whatever was put in since loading; adapters and head are those of the checkpoint again."""
+        self.player = None
         for module, children in self._as_loaded:
             module._modules.clear()
             module._modules.update(children)
@@ -291,6 +295,11 @@ class Backbone:
         keep = not (self.checkpointing and torch.is_grad_enabled())
         flat = packing.pack(hidden)
         with torch.autocast(self.device.type, enabled=False):
+            played = None
+            if keep and groups is None and self.player is not None:
+                played = self.player.play(frozen, flat, packing, adapters)
+            if played is not None:
+                return packing.unpack(played)
             for one, adapter in zip(frozen, adapters, strict=True):
                 flat = (
                     one.packed(flat, packing, adapter) if keep else again(one.packed, flat, packing, adapter)

@@ -118,9 +118,9 @@ class FrozenLayer:
 
     def packed(self, hidden: Tensor, packing: Packing, adapter: Narrow | None) -> Tensor:
         """Return hidden states `(frames, hidden)` behind the layer; see `packed.run`."""
-        return packed.run(hidden, packing, self._ready(), adapter, self._heads, self._eps)
+        return packed.run(hidden, packing, self.ready(), adapter, self._heads, self._eps)
 
-    def _ready(self) -> Layer:
+    def ready(self) -> Layer:
         """Return norms and matrices as `packed` takes them."""
         weights = self.weights()
         if self._layer_of is None or self._layer_of[0] is not weights:

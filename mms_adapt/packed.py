@@ -94,11 +94,9 @@ class Packing:
             of_group = torch.zeros(int(numbers.max()) + 1, dtype=torch.long)
             of_group.index_add_(0, numbers[rows], counts)
         self._of_group, self.count = of_group, int(counts.sum())
-        self.borders, self._borders = self._ends(counts)  # of rows, `(batch + 1,)`
+        self.borders, self.ends = self._ends(counts)  # of rows, `(batch + 1,)`
         grouped = groups is not None
-        self._group_ends, self._group_borders = (
-            self._ends(of_group) if grouped else (self.borders, self._borders)
-        )
+        self._group_ends, self._group_borders = self._ends(of_group) if grouped else (self.borders, self.ends)
         self._places: Tensor | None = None
         if self.count < len(counts) * frames or not rows.equal(torch.arange(len(rows))):
             before = rows * frames - functional.pad(counts.cumsum(0), (1, -1))
@@ -137,7 +135,7 @@ class Packing:
             seen: Any = varlen_attn(query, key, value, borders, borders, longest, longest)
             return torch.as_tensor(seen)
         parts = []
-        for start, end in zip(self._borders[:-1], self._borders[1:], strict=True):
+        for start, end in zip(self.ends[:-1], self.ends[1:], strict=True):
             # `(frames, heads, channels)` to `(heads, frames, channels)` and back
             left, right, given = (one[start:end].transpose(0, 1) for one in (query, key, value))
             parts.append(functional.scaled_dot_product_attention(left, right, given).transpose(0, 1))

@@ -130,6 +130,9 @@ class TrainConfig:
     """For small cards: as checkpointing, one utterance at a time where need be, features not on the card."""
     compile: bool = False
     """Compile the layers: half a minute at the start, faster steps on a GPU."""
+    record: bool = True
+    """On a card, record the layers for small batches as CUDA graphs, so that it need not wait for Python: a
+    little more memory, and half a second for each new shape of batches."""
     quantise: str = "none"
     """"none", or "fp8": frozen matrices are multiplied in 8-bit floats, forwards and backwards, on cards that
     have them: quicker, and hidden states and gradients a little less exact."""

@@ -27,6 +27,7 @@ from mms_adapt.errors import AdapterMismatchError, TrainingError
 from mms_adapt.manifest import evenly
 from mms_adapt.parallel import Team
 from mms_adapt.recipe import TrainConfig
+from mms_adapt.recorded import Player
 from mms_adapt.room import Room, card_limit
 from mms_adapt.start import Begun, begin
 
@@ -43,6 +44,7 @@ _ROUNDING = {
     "checkpointing",
     "lean",
     "compile",
+    "record",
 }  # no more depends on them
 _ON_DEVICE_SHARE = 0.3  # of a card's free memory that features may take
 _LEAN_SECONDS = 20.0
@@ -175,6 +177,8 @@ def set_up(
         padded=cache.padded,
     )
     trained = _trained(backbone, begun, config)
+    if config.record and backbone.device.type == "cuda" and config.max_memory_gib is None:
+        backbone.player = Player()
     seconds = config.device_seconds or (_LEAN_SECONDS if config.lean else None)
     return Task(
         config,

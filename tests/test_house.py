@@ -54,7 +54,7 @@ STOREYS = [
     {"products", "packed_convolutions"},
     {"packed"},
     {"encoder", "encoder_layer", "layers", "pretrained", "quantise"},
-    {"stock", "front", "masks"},
+    {"stock", "front", "masks", "recorded"},
     {"backbone"},
     {
         *("adapters batches cache passport augment recipe schedule".split()),
