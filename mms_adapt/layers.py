@@ -53,6 +53,9 @@ class FrozenLayer:
             *((layer, name, getattr(layer, name)) for name in ("layer_norm", "final_layer_norm")),
             *((layer, name, getattr(layer, name)) for name in ("attention", "feed_forward")),
         ]
+        # asked before every pass, and a module's own way to its parts takes longer than all the rest
+        self._places = [(owner._modules, name, part) for owner, name, part in self._parts]
+        self._learning = [part._parameters for _, _, part in self._parts[:8]]
         self.dtype: torch.dtype = attention.q_proj.weight.dtype
         self._heads, self._scale = int(attention.num_heads), float(attention.scaling)
         self._even = abs(self._scale * (attention.head_dim**0.5) - 1) < 1e-6
@@ -71,10 +74,8 @@ class FrozenLayer:
         """Tell whether every part is the one that was loaded, and frozen."""
         frozen = (
             self._usual
-            and all(getattr(owner, name) is part for owner, name, part in self._parts)
-            and not any(
-                one.requires_grad for _, _, part in self._parts[:8] for one in (part.weight, part.bias)
-            )
+            and all(there[name] is part for there, name, part in self._places)
+            and not any(one.requires_grad for part in self._learning for one in part.values())
         )
         if not frozen:
             self._weights = self._layer_of = None  # what is trained may change
@@ -237,8 +238,8 @@ def _inside(adapter: Any) -> Weights | None:
 
 
 def _tensors(adapter: Any) -> Weights:
-    parts = (adapter.norm, adapter.linear_1, adapter.linear_2)
-    return tuple(tensor for one in parts for tensor in (one.weight, one.bias))
+    parts = [adapter._modules[name]._parameters for name in ("norm", "linear_1", "linear_2")]
+    return tuple(part[name] for part in parts for name in ("weight", "bias"))
 
 
 def folded(frozen: Sequence[FrozenLayer]) -> tuple[list[Narrow | None], Sequence[int] | None]:

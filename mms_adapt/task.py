@@ -177,8 +177,7 @@ def set_up(
         padded=cache.padded,
     )
     trained = _trained(backbone, begun, config)
-    if config.record and backbone.device.type == "cuda" and config.max_memory_gib is None:
-        backbone.player = Player()
+    backbone.player = _player(config, backbone)
     seconds = config.device_seconds or (_LEAN_SECONDS if config.lean else None)
     return Task(
         config,
@@ -261,6 +260,12 @@ def _trained(backbone: Backbone, begun: Begun, config: TrainConfig) -> dict[str,
             one.requires_grad_(not name.startswith(_CONVOLUTIONS) and name != _MASK)
         return {name: one for name, one in backbone.model.named_parameters() if one.requires_grad}
     return {name: one for name, one in begun.parameters.items() if one.requires_grad}
+
+
+def _player(config: TrainConfig, backbone: Backbone) -> Player | None:
+    """Return what records layers; nothing does where memory is limited, since recordings keep theirs."""
+    free = config.max_memory_gib is None and not config.lean
+    return Player() if config.record and free and backbone.device.type == "cuda" else None
 
 
 def _dev_set(
