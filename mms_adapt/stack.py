@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mms_adapt import adamw
 from mms_adapt.backbone import Backbone
 from mms_adapt.errors import OptionError
 
@@ -235,23 +236,17 @@ class RowwiseAdamW:
         Returns:
             Which languages learnt something, bool `(languages,)`.
         """
-        gradient, flat, (beta_1, beta_2) = self._stack.gradient, self._stack.flat, (0.9, 0.999)
-        norms = torch.linalg.vector_norm(gradient, dim=1)
+        gradient, (beta_1, beta_2) = self._stack.gradient, adamw.BETAS
+        norms = adamw.norms(gradient)
         good = taking_part & torch.isfinite(norms) & torch.isfinite(losses)
-        ones = torch.ones_like(norms)
-        shorter = torch.where(good, torch.clamp(self._most / (norms + 1e-6), max=1.0), ones)
-        # a language that learns nothing gets a gradient of 0, and factors that leave its numbers as they are
-        gradient = torch.where(good[:, None], gradient, 0.0).mul_(shorter[:, None])
         self.counts += good
-        self.mean.lerp_(gradient, ((1 - beta_1) * good)[:, None])
-        self.square.mul_(torch.where(good, beta_2, 1.0)[:, None])
-        self.square.addcmul_(gradient, gradient, value=1 - beta_2)
         counts = torch.clamp(self.counts, min=1.0).double()
-        size = (rates.double() / (1 - beta_1**counts)).float() * good
-        root = torch.sqrt(1 - beta_2**counts).float()[:, None]
-        change = torch.sqrt(self.square, out=gradient).div_(root).add_(1e-8)
-        torch.div(self.mean, change, out=change).mul_(size[:, None])
-        if self._decay:
-            flat.mul_(torch.where(good, 1 - rates * self._decay, 1.0)[:, None])
-        flat.sub_(change)
+        factors = adamw.Factors(
+            good.float(),
+            torch.where(good, torch.clamp(self._most / (norms + 1e-6), max=1.0), 1.0),
+            1 - rates * self._decay,
+            (rates.double() / (1 - beta_1**counts)).float(),
+            torch.sqrt(1 - beta_2**counts).float(),
+        )
+        adamw.update(self._stack.flat, gradient, self.mean, self.square, factors)
         return good
