@@ -82,11 +82,14 @@ def draw(asked: Sequence[Draw], hidden_size: int) -> tuple[Masks, Tensor | None]
             most = int(share * size / length + 1) if share > 0 else -1
             found.append(torch.rand(count, most + 1, generator=generator, device=device))
         if shares.dropout:
-            part = torch.rand(count, one.frames, hidden_size, generator=generator, device=device)
-            if random is None:
-                random = part
-            else:
-                random[start : start + count, : one.frames] = part
+            if random is None or one.frames < frames:
+                part = torch.rand(count, one.frames, hidden_size, generator=generator, device=device)
+                if random is None:
+                    random = part
+                else:
+                    random[start : start + count, : one.frames] = part
+            else:  # the same numbers, drawn where they stay
+                random[start : start + count].uniform_(generator=generator)
         start += count
     counts = torch.cat([one.frame_counts for one in asked]).to(device, non_blocking=True)
     # what each row's batch asks for, in one transfer: `(5, batch)`

@@ -10,7 +10,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_FRAMES, _COLUMNS = 64, 128  # of one product with a narrow matrix
 _MANY = 2048  # numbers that one program takes, where their places do not matter
 
 
@@ -117,84 +116,6 @@ def _norm_backward(gradient, given, gain, more, out, size, eps, BLOCK: tl.conste
     tl.store(out + here, result.to(out.dtype.element_ty), mask=real)
 
 
-@triton.jit
-def _part(
-    narrow, matrix, of_frame, row, there, column, fits, size, apart,
-    WIDTH: tl.constexpr, MANY: tl.constexpr, ROOM: tl.constexpr,
-):  # fmt: skip
-    """Return the products `(frames, columns)` of narrow frames with some columns of their own matrices.
-
-    Matrices lie `apart` numbers from each other.
-    """
-    inner = tl.arange(0, ROOM)
-    inside = inner < WIDTH
-    given = tl.load(
-        narrow + row[:, None] * WIDTH + inner[None, :], mask=there[:, None] & inside[None, :], other=0.0
-    )
-    here = inner[:, None] * size + column[None, :]
-    real = inside[:, None] & fits[None, :]
-    if MANY:  # frames of one matrix lie behind each other, so there are mostly one or two here
-        own = tl.load(of_frame + row, mask=there, other=-1)
-        last = tl.max(own, axis=0)
-        first = tl.min(tl.where(there, own, last), axis=0)
-        found = tl.zeros((row.shape[0], column.shape[0]), dtype=tl.float32)
-        for one in range(first, last + 1):
-            mine = tl.where((own == one)[:, None], given, 0.0)
-            part = tl.load(matrix + tl.cast(one, tl.int64) * apart + here, mask=real, other=0.0)
-            found = tl.dot(mine.to(part.dtype), part, found)
-    else:
-        part = tl.load(matrix + here, mask=real, other=0.0)
-        found = tl.dot(given, part)
-    return found
-
-
-@triton.jit
-def _widen(
-    narrow, matrix, of_frame, more, out, rows, size, apart, WIDTH: tl.constexpr, MANY: tl.constexpr,
-    ROOM: tl.constexpr, FRAMES: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64) * FRAMES + tl.arange(0, FRAMES)
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    there, fits = row < rows, column < size
-    real = there[:, None] & fits[None, :]
-    here = row[:, None] * size + column[None, :]
-    found = _part(narrow, matrix, of_frame, row, there, column, fits, size, apart, WIDTH, MANY, ROOM)
-    found += tl.load(more + here, mask=real, other=0.0).to(tl.float32)
-    tl.store(out + here, found.to(out.dtype.element_ty), mask=real)
-
-
-@triton.jit
-def _widen_norm_backward(
-    narrow, matrix, of_frame, normed, inverse, more, out, rows, size, apart, WIDTH: tl.constexpr,
-    MANY: tl.constexpr, ROOM: tl.constexpr, FRAMES: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64) * FRAMES + tl.arange(0, FRAMES)
-    there = row < rows
-    level = tl.zeros((FRAMES,), dtype=tl.float32)
-    slope = tl.zeros((FRAMES,), dtype=tl.float32)
-    for start in range(0, size, COLUMNS):  # the products are cheap, so they are taken twice and not kept
-        column = start + tl.arange(0, COLUMNS)
-        fits = column < size
-        real = there[:, None] & fits[None, :]
-        inner = _part(narrow, matrix, of_frame, row, there, column, fits, size, apart, WIDTH, MANY, ROOM)
-        given = tl.load(normed + row[:, None] * size + column[None, :], mask=real, other=0.0).to(tl.float32)
-        level += tl.sum(inner, axis=1)
-        slope += tl.sum(inner * given, axis=1)
-    level /= size
-    slope /= size
-    scale = tl.load(inverse + row, mask=there, other=0.0)
-    for start in range(0, size, COLUMNS):
-        column = start + tl.arange(0, COLUMNS)
-        fits = column < size
-        real = there[:, None] & fits[None, :]
-        here = row[:, None] * size + column[None, :]
-        inner = _part(narrow, matrix, of_frame, row, there, column, fits, size, apart, WIDTH, MANY, ROOM)
-        given = tl.load(normed + here, mask=real, other=0.0).to(tl.float32)
-        result = tl.load(more + here, mask=real, other=0.0).to(tl.float32)
-        result += scale[:, None] * (inner - level[:, None] - given * slope[:, None])
-        tl.store(out + here, result.to(out.dtype.element_ty), mask=real)
-
-
 def add_norm(
     left: Tensor, right: Tensor, bias: Tensor, gain: Tensor | None, shift: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -218,43 +139,6 @@ def norm_backward(gradient: Tensor, given: Tensor, gain: Tensor, more: Tensor, e
         gradient, given, gain, more, out, size, eps, BLOCK=triton.next_power_of_2(size), num_warps=4
     )
     return out
-
-
-def widen(narrow: Tensor, matrix: Tensor, of_frame: Tensor | None, more: Tensor) -> Tensor:
-    """See `rowwise.widen`."""
-    rows, size = more.shape
-    out = torch.empty_like(more)
-    width, many = narrow.shape[1], of_frame is not None
-    _widen[(triton.cdiv(rows, _FRAMES), triton.cdiv(size, _COLUMNS))](
-        narrow, matrix, of_frame if many else narrow, more, out, rows, size, matrix.stride(0),
-        WIDTH=width, MANY=many, ROOM=_room(width), FRAMES=_FRAMES, COLUMNS=_COLUMNS, num_warps=4,
-    )  # fmt: skip
-    return out
-
-
-def widen_norm_backward(
-    narrow: Tensor,
-    matrix: Tensor,
-    of_frame: Tensor | None,
-    normed: Tensor,
-    inverse: Tensor,
-    more: Tensor,
-) -> Tensor:
-    """See `rowwise.widen_norm_backward`."""
-    rows, size = more.shape
-    out = torch.empty_like(more)
-    width, many = narrow.shape[1], of_frame is not None
-    _widen_norm_backward[(triton.cdiv(rows, _FRAMES),)](
-        narrow, matrix, of_frame if many else narrow, normed, inverse, more, out, rows, size,
-        matrix.stride(0), WIDTH=width, MANY=many, ROOM=_room(width), FRAMES=_FRAMES, COLUMNS=_COLUMNS,
-        num_warps=4,
-    )  # fmt: skip
-    return out
-
-
-def _room(width: int) -> int:
-    """Return how much of the narrow side a product takes: a power of two, at least 16."""
-    return max(16, int(triton.next_power_of_2(width)))
 
 
 @triton.jit

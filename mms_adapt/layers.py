@@ -253,7 +253,7 @@ def folded(frozen: Sequence[FrozenLayer]) -> tuple[list[Narrow | None], Sequence
     groups: Sequence[int] | None = None
     if some and hasattr(some[0], "gathered"):
         groups = some[0].groups()
-        ready = iter(packed.fold_many([one.chosen() for one in some]))
+        ready = iter(some[0].folded(some))
     else:
         ready = iter(packed.fold([_tensors(one) for one in some]) if some else ())
     return [None if one is None else next(ready) for one in adapters], groups

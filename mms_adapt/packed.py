@@ -42,11 +42,13 @@ class Narrow:
         inward: The way down, the norm's factors in it, `(size + 8, hidden)`, before it `adapters` if several.
         inner: What is added there, `(size + 8,)` or `(adapters, size + 8)`; 1 for the channel of the bias.
         outward: The way up, as `inward`.
+        sinks: Where the gradients of the three are written, float32; None where they are returned.
     """
 
     inward: Tensor
     inner: Tensor
     outward: Tensor
+    sinks: tuple[Tensor, Tensor, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -150,22 +152,29 @@ class Packing:
         borders = zip(self._group_borders[:-1], self._group_borders[1:], matrices, strict=True)
         return torch.cat([flat[start:end] @ matrix for start, end, matrix in borders])
 
-    def outer(self, left: Tensor, right: Tensor, each: bool) -> Tensor:
-        """Return the sum over frames of the products of `(frames, left)` and `(frames, right)`.
+    def outer(self, left: Tensor, right: Tensor) -> Tensor:
+        """Return the sum over frames of the products of `(frames, left)` and `(frames, right)`."""
+        if left.is_cuda and left.dtype != torch.float32:
+            return torch.mm(left.t(), right, out_dtype=torch.float32)
+        return left.t() @ right
+
+    def outer_each(self, left: Tensor, right: Tensor, out: Tensor, sums: Tensor | None) -> None:
+        """Write that of each adapter's frames, float32 `(adapters, left, right)`.
 
         Args:
             left: One side.
             right: The other.
-            each: Whether of each adapter by itself: `(adapters, left, right)` instead of `(left, right)`.
+            out: Where it is written.
+            sums: Where the sums of the left side over frames are written, `(adapters, left)`.
         """
-        if not each:
-            if left.is_cuda and left.dtype != torch.float32:
-                return torch.mm(left.t(), right, out_dtype=torch.float32)
-            return left.t() @ right
-        if left.is_cuda and left.dtype == torch.bfloat16:
-            return functional.grouped_mm(left.t(), right, offs=self._group_ends[1:])
+        if left.is_cuda and left.dtype == torch.bfloat16 and rowwise.quick():
+            rowwise.outer(left, right, self._group_ends, out, sums)
+            return
         borders = zip(self._group_borders[:-1], self._group_borders[1:], strict=True)
-        return torch.stack([left[start:end].t() @ right[start:end] for start, end in borders])
+        for number, (start, end) in enumerate(borders):
+            out[number] = left[start:end].t() @ right[start:end]
+            if sums is not None:
+                sums[number] = left[start:end].sum(0, dtype=torch.float32)
 
 
 def fold(adapters: list[Weights]) -> list[Narrow]:
@@ -176,14 +185,6 @@ def fold(adapters: list[Weights]) -> list[Narrow]:
     """
     inward, inner, outward = folded([torch.stack(same) for same in zip(*adapters, strict=True)])
     return [Narrow(*one) for one in zip(inward, inner, outward, strict=True)]
-
-
-def fold_many(adapters: list[Weights]) -> list[Narrow]:
-    """Return the same of layers that have several adapters; each part has them as its first axis."""
-    layers, count = len(adapters), len(adapters[0][0])
-    parts = [torch.cat(same) for same in zip(*adapters, strict=True)]  # `(layers * adapters, ...)`
-    ways = (one.view(layers, count, *one.shape[1:]) for one in folded(parts))
-    return [Narrow(*one) for one in zip(*ways, strict=True)]
 
 
 def folded(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -219,8 +220,11 @@ def run(
     """
     kept, query, key, value = _Project.apply(hidden, layer, heads, eps)  # type: ignore[no-untyped-call]
     seen = packing.attend(query, key, value).reshape(hidden.shape)
-    inside = () if adapter is None else (adapter.inward, adapter.inner, adapter.outward)
-    found: Tensor = _Rest.apply(kept, seen, eps, layer, packing, *inside)  # type: ignore[no-untyped-call]
+    inside: Weights = ()
+    sinks = None
+    if adapter is not None:
+        inside, sinks = (adapter.inward, adapter.inner, adapter.outward), adapter.sinks
+    found: Tensor = _Rest.apply(kept, seen, eps, layer, packing, sinks, *inside)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -260,6 +264,7 @@ class _Rest(Function):
         eps: float,
         layer: Layer,
         packing: Packing,
+        sinks: tuple[Tensor, Tensor, Tensor] | None,
         *inside: Tensor,
     ) -> Tensor:
         """Return the layer's output `(frames, hidden)`."""
@@ -268,18 +273,17 @@ class _Rest(Function):
         middle, normed, _ = rowwise.add_norm(hidden, given, out_bias, *layer.norms[2:], eps)
         before = layer.up.times(normed, up_bias)
         wide = layer.down.times_gelu(before)
-        ctx.eps, ctx.layer, ctx.packing = eps, layer, packing
+        ctx.eps, ctx.layer, ctx.packing, ctx.sinks = eps, layer, packing, sinks
         if not inside:
             ctx.save_for_backward(middle, before)
             return middle + (wide + down_bias)
         inward, inner, outward = (one.to(hidden.dtype) for one in inside)
         total, plain, inverse = rowwise.add_norm(middle, wide, down_bias, None, None, _ADAPTER_EPS)
         if inward.ndim == 2:
-            of_frame, narrow = None, torch.addmm(inner, plain, inward.t())
+            of_frame, narrow = None, torch.addmm(inner, plain, inward.t()).relu_()
         else:
             of_frame = packing.group_of_frame
-            narrow = packing.times(plain, inward.transpose(1, 2)) + inner.index_select(0, of_frame)
-        narrow = narrow.relu_()
+            narrow = rowwise.bias_relu(packing.times(plain, inward.transpose(1, 2)), inner, of_frame)
         ctx.save_for_backward(middle, before, plain, inverse, narrow, inward, outward)
         return rowwise.widen(narrow, outward, of_frame, total)
 
@@ -291,8 +295,9 @@ class _Rest(Function):
         middle, before, *rest = ctx.saved_tensors
         inside: tuple[Tensor | None, ...] = ()
         if rest:
-            gradient, inside = _adapter_backward(ctx.packing, gradient, rest, ctx.needs_input_grad[0])
-        nothing = (None, None, None, *inside)
+            below = ctx.needs_input_grad[0]
+            gradient, inside = _adapter_backward(ctx.packing, gradient, rest, below, ctx.sinks)
+        nothing = (None, None, None, None, *inside)
         if not ctx.needs_input_grad[0]:
             return None, None, *nothing
         inner = layer.up.back_gelu(layer.down.back(gradient), before)
@@ -301,19 +306,28 @@ class _Rest(Function):
 
 
 def _adapter_backward(
-    packing: Packing, gradient: Tensor, kept: list[Tensor], below: bool
-) -> tuple[Tensor, tuple[Tensor, ...]]:
+    packing: Packing,
+    gradient: Tensor,
+    kept: list[Tensor],
+    below: bool,
+    sinks: tuple[Tensor, Tensor, Tensor] | None,
+) -> tuple[Tensor, tuple[Tensor | None, ...]]:
     """Return the gradient before an adapter, where something `below` needs it, and those of its tensors."""
     plain, inverse, narrow, inward, outward = kept
     each, used = inward.ndim == 3, inward.shape[-2] - ROOM
-    back = packing.times(gradient, outward.transpose(-1, -2)) * (narrow > 0)  # `(frames, size + 8)`
-    back[:, used:] = 0
-    own = packing.outer(narrow, gradient, each).float()
+    back = packing.times(gradient, outward.transpose(-1, -2))  # `(frames, size + 8)`
+    back = rowwise.relu_backward(back, narrow, used)
+    inside: tuple[Tensor | None, ...]
     if each:
-        inner = packing.outer(back, torch.ones_like(plain[:, :8]), each)[..., 0].float()
+        to_inward, to_inner, to_outward = sinks or (
+            torch.empty(shape, device=back.device) for shape in (inward.shape, inward.shape[:2], inward.shape)
+        )
+        packing.outer_each(narrow, gradient, to_outward, None)
+        packing.outer_each(back, plain, to_inward, to_inner)
+        inside = (None, None, None) if sinks else (to_inward, to_inner, to_outward)
     else:
         inner = back.sum(0, dtype=torch.float32)
-    inside = packing.outer(back, plain, each).float(), inner, own
+        inside = packing.outer(back, plain).float(), inner, packing.outer(narrow, gradient).float()
     if below:
         of_frame = packing.group_of_frame if each else None
         gradient = rowwise.widen_norm_backward(back, inward, of_frame, plain, inverse, gradient)

@@ -34,6 +34,12 @@ def _on(tensor: Tensor) -> ModuleType | None:
     return _kernels() if tensor.is_cuda else None
 
 
+def _narrow_kernels() -> ModuleType:
+    from mms_adapt import narrow_kernels
+
+    return narrow_kernels
+
+
 def add_norm(
     left: Tensor, right: Tensor, bias: Tensor, gain: Tensor | None, shift: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,8 +122,8 @@ def widen(narrow: Tensor, matrix: Tensor, of_frame: Tensor | None, more: Tensor)
         of_frame: Which matrix each frame has, `(frames,)`, never less than the one before.
         more: What is added to, `(frames, channels)`.
     """
-    if (quick := _on(more)) is not None:
-        found: Tensor = quick.widen(narrow, matrix, of_frame, more)
+    if _on(more) is not None:
+        found: Tensor = _narrow_kernels().widen(narrow, matrix, of_frame, more)
         return found
     return more + _product(narrow, matrix, of_frame)
 
@@ -140,10 +146,53 @@ def widen_norm_backward(
         inverse: What it multiplied each frame by, `(frames,)`.
         more: What is added, `(frames, channels)`.
     """
-    if (quick := _on(more)) is not None:
-        found: Tensor = quick.widen_norm_backward(narrow, matrix, of_frame, normed, inverse, more)
+    if _on(more) is not None:
+        found: Tensor = _narrow_kernels().widen_norm_backward(narrow, matrix, of_frame, normed, inverse, more)
         return found
     return more + _through_norm(_product(narrow, matrix, of_frame), normed, inverse)
+
+
+def bias_relu(narrow: Tensor, inner: Tensor, of_frame: Tensor) -> Tensor:
+    """Return ReLU of narrow frames to which their own bias is added, in their place.
+
+    Args:
+        narrow: `(frames, width)`, contiguous; it is lost.
+        inner: The biases, `(biases, width)`.
+        of_frame: Which bias each frame has, `(frames,)`.
+    """
+    if _on(narrow) is not None:
+        found: Tensor = _narrow_kernels().bias_relu(narrow, inner, of_frame)
+        return found
+    return narrow.add_(inner.index_select(0, of_frame)).relu_()
+
+
+def relu_backward(gradient: Tensor, narrow: Tensor, used: int) -> Tensor:
+    """Return the gradient before ReLU, zero in all channels but the first ones that are used.
+
+    Args:
+        gradient: Of what ReLU gave, `(frames, width)`, contiguous; it is lost.
+        narrow: What it gave.
+        used: How many channels are used.
+    """
+    if _on(gradient) is not None:
+        found: Tensor = _narrow_kernels().relu_backward(gradient, narrow, used)
+        return found
+    gradient.mul_(narrow > 0)
+    gradient[:, used:] = 0
+    return gradient
+
+
+def outer(left: Tensor, right: Tensor, borders: Tensor, out: Tensor, sums: Tensor | None) -> None:
+    """Write the sums over the frames of each group of the products of two sides; for a card alone.
+
+    Args:
+        left: One side, `(frames, width)`.
+        right: The other, `(frames, channels)`.
+        borders: Where groups begin and end, int32 `(groups + 1,)`.
+        out: Where the sums are written, float32 `(groups, width, channels)`.
+        sums: Where those of the left side alone are written, float32 `(groups, width)`.
+    """
+    _narrow_kernels().outer(left, right, borders, out, sums)
 
 
 def quantised(given: Tensor) -> tuple[Tensor, Tensor]:

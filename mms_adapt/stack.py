@@ -12,11 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mms_adapt import adamw
 from mms_adapt.backbone import Backbone
 from mms_adapt.errors import OptionError
+from mms_adapt.folding import fold
+from mms_adapt.packed import Narrow
 
 PARTS = ("norm.weight", "norm.bias", "linear_1.weight", "linear_1.bias", "linear_2.weight", "linear_2.bias")
 _NEVER = -1e4  # added to the logit of a token that a language does not have; its probability is exactly 0
+_EVEN = 64  # parts begin at multiples of so many weights, which is how cards read them fastest
 _PREFIX, _HEAD = "wav2vec2.encoder.layers.", "lm_head."
 
 
@@ -25,11 +29,13 @@ class StackedAdapter(nn.Module):
 
     Args:
         stack: Which language each row has.
+        place: Which of the layers with adapters it is.
         weights: By name, `(languages, ...)`.
     """
 
-    def __init__(self, stack: "Stack", weights: Mapping[str, nn.Parameter]) -> None:
+    def __init__(self, stack: "Stack", place: int, weights: Mapping[str, nn.Parameter]) -> None:
         super().__init__()
+        self.place = place
         self._stack = [stack]  # in a list, so that it is no part of the model
         self._weights = dict(weights)
 
@@ -42,14 +48,10 @@ class StackedAdapter(nn.Module):
         """Return the language of each row of the batch, numbered among those that are in the batch."""
         return self._stack[0].groups
 
-    def chosen(self) -> tuple[Tensor, ...]:
-        """Return the parts, in the order of the names, of the languages that are in the batch.
-
-        Each is `(languages, ...)`.
-        """
-        present = self._stack[0].present
-        parts = (self._weights[name] for name in PARTS)
-        return tuple(one if present is None else one.index_select(0, present) for one in parts)
+    def folded(self, layers: "Sequence[StackedAdapter]") -> list[Narrow]:
+        """Return the adapters of some layers, of the languages that are in the batch."""
+        every = self._stack[0].folded(len(layers))
+        return [every[one.place] for one in layers]
 
     def gathered(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return two matrices with their biases for each row of the batch.
@@ -82,7 +84,7 @@ class Stack:
         rows: The language of each row of the batch, `(batch,)`; `choose` sets it before each pass.
         groups: The same, numbered among those that are in the batch.
         present: These, `(languages,)`; None where they are all.
-        flat: All weights, `(languages, weights)`.
+        flat: All weights, `(languages, weights)`, with gaps of zeros.
         gradient: Their gradients, in the same shape.
 
     Raises:
@@ -91,7 +93,7 @@ class Stack:
 
     def __init__(self, backbone: Backbone, languages: Sequence[Mapping[str, nn.Parameter]]) -> None:
         self._backbone, self._languages = backbone, list(languages)
-        device, count = backbone.device, len(languages)
+        device = backbone.device
         self.sizes = [len(one[f"{_HEAD}bias"]) for one in languages]
         widest = max(self.sizes)
         shapes = {
@@ -101,16 +103,7 @@ class Stack:
         others = [name for name in shapes if not name.startswith((_PREFIX, _HEAD))]
         if others or any(".adapter_layer." not in name for name in shapes if name.startswith(_PREFIX)):
             raise OptionError("many languages at once are trained with adapters of the kind attention")
-        total = sum(torch.Size(shape).numel() for shape in shapes.values())
-        self.flat = torch.zeros(count, total, device=device)
-        self.gradient = torch.zeros_like(self.flat)
-        self._parameters: dict[str, nn.Parameter] = {}
-        start = 0
-        for name, shape in shapes.items():
-            end = start + torch.Size(shape).numel()
-            parameter = nn.Parameter(self.flat[:, start:end].view(count, *shape))
-            parameter.grad = self.gradient[:, start:end].view(count, *shape)
-            self._parameters[name], start = parameter, end
+        self._lay(shapes)
         with torch.no_grad():
             for place, one in enumerate(languages):
                 for name, parameter in one.items():
@@ -119,6 +112,59 @@ class Stack:
         self._never = torch.tensor(never, device=device)  # `(languages, vocab)`
         self._attach()
         self.choose([0])
+
+    def _lay(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Give every tensor its place: a part of an adapter beside the same part of other layers."""
+        count, start, steps = len(self._languages), 0, _EVEN
+        self._spans: dict[str, tuple[int, int]] = {}
+        for kind in (*PARTS, ""):  # the rest is the head's
+            for name, shape in shapes.items():
+                if name.endswith(f".adapter_layer.{kind}") if kind else name.startswith(_HEAD):
+                    self._spans[name] = start, start + torch.Size(shape).numel()
+                    start = self._spans[name][1]
+            start = -(-start // steps) * steps
+        self.flat = torch.zeros(count, start, device=self._backbone.device)
+        self.gradient = torch.zeros_like(self.flat)
+        self._parameters: dict[str, nn.Parameter] = {}
+        for name, shape in shapes.items():
+            begin, end = self._spans[name]
+            parameter = nn.Parameter(self.flat[:, begin:end].view(count, *shape))
+            parameter.grad = self.gradient[:, begin:end].view(count, *shape)
+            self._parameters[name] = parameter
+
+    def _parts(self, whole: Tensor) -> tuple[Tensor, ...]:
+        """Return each part of the adapters, `(languages, layers, ...)`, in the order of `PARTS`."""
+        found = []
+        for kind in PARTS:
+            names = [name for name in self._spans if name.endswith(f".adapter_layer.{kind}")]
+            begin, end = self._spans[names[0]][0], self._spans[names[-1]][1]
+            shape = self._parameters[names[0]].shape[1:]
+            found.append(whole[:, begin:end].view(len(whole), len(names), *shape))
+        return tuple(found)
+
+    def folded(self, count: int) -> list[Narrow]:
+        """Return the adapters of every layer that has some, of the languages that are in the batch.
+
+        Args:
+            count: How many of the layers will be used.
+        """
+        anchor, kind = next(iter(self._parameters.values())), self._backbone.dtype
+        parts, gradients = self._parts(self.flat), self._parts(self.gradient)
+        return fold(anchor, parts, gradients, self.present, kind, whole=count == parts[0].shape[1])
+
+    def ordered(self, whole: Tensor) -> Tensor:
+        """Return a tensor like `flat` in the order of the names and without gaps, for the disk."""
+        return torch.cat([whole[:, begin:end] for begin, end in self._in_order()], dim=1)
+
+    def put_ordered(self, whole: Tensor, kept: Tensor) -> None:
+        """Copy what `ordered` gave into a tensor like `flat`."""
+        start = 0
+        for begin, end in self._in_order():
+            whole[:, begin:end] = kept[:, start : start + end - begin]
+            start += end - begin
+
+    def _in_order(self) -> list[tuple[int, int]]:
+        return [self._spans[name] for name in self._parameters]
 
     def choose(self, rows: Sequence[int]) -> None:
         """Say which language each row of the next batch has."""
@@ -132,6 +178,7 @@ class Stack:
 
     def _attach(self) -> None:
         """Put them into the layers; the head stays outside."""
+        place = 0
         for number, layer in enumerate(self._backbone.model.wav2vec2.encoder.layers):
             begins = f"{_PREFIX}{number}.adapter_layer."
             weights = {
@@ -140,7 +187,8 @@ class Stack:
                 if name.startswith(begins)
             }
             if weights:
-                layer.adapter_layer = StackedAdapter(self, weights)
+                layer.adapter_layer = StackedAdapter(self, place, weights)
+                place += 1
 
     def _row(self, name: str, place: int) -> Tensor:
         """Return one language's part of a tensor."""
@@ -214,14 +262,15 @@ class RowwiseAdamW:
 
     def state(self) -> dict[str, Tensor]:
         """Return what later steps depend on, on the CPU."""
-        held = {"flat": self._stack.flat, "mean": self.mean, "square": self.square, "counts": self.counts}
-        return {name: one.detach().cpu().clone() for name, one in held.items()}
+        held = {"flat": self._stack.flat, "mean": self.mean, "square": self.square}
+        kept = {name: self._stack.ordered(one.detach().cpu()) for name, one in held.items()}
+        return {**kept, "counts": self.counts.cpu().clone()}
 
     def put_back(self, state: Mapping[str, Tensor]) -> None:
         """Go back to a state."""
-        for name, one in (("mean", self.mean), ("square", self.square), ("counts", self.counts)):
-            one.copy_(state[name])
-        self._stack.flat.copy_(state["flat"])
+        for name, one in (("flat", self._stack.flat), ("mean", self.mean), ("square", self.square)):
+            self._stack.put_ordered(one, state[name])
+        self.counts.copy_(state["counts"])
 
     @torch.no_grad()
     def step(self, rates: Tensor, losses: Tensor, taking_part: Tensor) -> Tensor:
@@ -235,23 +284,17 @@ class RowwiseAdamW:
         Returns:
             Which languages learnt something, bool `(languages,)`.
         """
-        gradient, flat, (beta_1, beta_2) = self._stack.gradient, self._stack.flat, (0.9, 0.999)
-        norms = torch.linalg.vector_norm(gradient, dim=1)
+        gradient, (beta_1, beta_2) = self._stack.gradient, adamw.BETAS
+        norms = adamw.norms(gradient)
         good = taking_part & torch.isfinite(norms) & torch.isfinite(losses)
-        ones = torch.ones_like(norms)
-        shorter = torch.where(good, torch.clamp(self._most / (norms + 1e-6), max=1.0), ones)
-        # a language that learns nothing gets a gradient of 0, and factors that leave its numbers as they are
-        gradient = torch.where(good[:, None], gradient, 0.0).mul_(shorter[:, None])
         self.counts += good
-        self.mean.lerp_(gradient, ((1 - beta_1) * good)[:, None])
-        self.square.mul_(torch.where(good, beta_2, 1.0)[:, None])
-        self.square.addcmul_(gradient, gradient, value=1 - beta_2)
         counts = torch.clamp(self.counts, min=1.0).double()
-        size = (rates.double() / (1 - beta_1**counts)).float() * good
-        root = torch.sqrt(1 - beta_2**counts).float()[:, None]
-        change = torch.sqrt(self.square, out=gradient).div_(root).add_(1e-8)
-        torch.div(self.mean, change, out=change).mul_(size[:, None])
-        if self._decay:
-            flat.mul_(torch.where(good, 1 - rates * self._decay, 1.0)[:, None])
-        flat.sub_(change)
+        factors = adamw.Factors(
+            good.float(),
+            torch.where(good, torch.clamp(self._most / (norms + 1e-6), max=1.0), 1.0),
+            1 - rates * self._decay,
+            (rates.double() / (1 - beta_1**counts)).float(),
+            torch.sqrt(1 - beta_2**counts).float(),
+        )
+        adamw.update(self._stack.flat, gradient, self.mean, self.square, factors)
         return good
