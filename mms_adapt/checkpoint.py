@@ -6,22 +6,22 @@ and nothing that was read is run. It does not know training.
 """
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mms_adapt import files, passport, plugins, pretrained
+from mms_adapt import contents, files, passport, plugins, pretrained
 from mms_adapt.backbone import Backbone
 from mms_adapt.errors import AdapterError, AdapterMismatchError, OptionError, SiblingError, VocabError
 from mms_adapt.passport import Passport
+from mms_adapt.tensor_file import Views
 from mms_adapt.vocab import Vocab
 
 HEAD = "lm_head."
@@ -103,22 +103,23 @@ class AdapterFolder:
             )
         known = (folder / passport.FILE).exists()
         found = passport.read(folder) if known else _without_passport(folder)
-        # read once, so that what is checked is what is used, whoever writes into the folder meanwhile
-        contents = {name: _content(folder, name) for name in (found.weights_file, "vocab.json")}
-        with passport.checking(folder, found, contents) if known else nullcontext():
-            opened = cls._parsed(folder, found, contents)
-            if not known:
-                hashes = {name: hashlib.sha256(one).hexdigest() for name, one in contents.items()}
-                options = {"size": _size(folder / found.weights_file, opened.tensors)}
-                opened = replace(opened, passport=replace(found, files=hashes, kind_options=options))
-            yield opened
+        with ThreadPoolExecutor(1) as aside:
+            both = {name: _content(folder, name, aside) for name in (found.weights_file, "vocab.json")}
+            hashes = {name: one for name, (_, one) in both.items()}
+            with passport.checking(folder, found, hashes) if known else nullcontext():
+                opened = cls._parsed(folder, found, {name: one for name, (one, _) in both.items()})
+                if not known:
+                    files_of = {name: one.result() for name, one in hashes.items()}
+                    options = {"size": _size(folder / found.weights_file, opened.tensors)}
+                    opened = replace(opened, passport=replace(found, files=files_of, kind_options=options))
+                yield opened
 
     @classmethod
-    def _parsed(cls, folder: Path, found: Passport, contents: Mapping[str, memoryview]) -> "AdapterFolder":
+    def _parsed(cls, folder: Path, found: Passport, held: Mapping[str, memoryview]) -> "AdapterFolder":
         """Return an adapter from what was read of its files."""
         weights = folder / found.weights_file
-        tensors = pretrained.read_tensors(weights, AdapterError, contents[found.weights_file])
-        vocab = _read_vocab(folder / "vocab.json", bytes(contents["vocab.json"]), found.target_lang)
+        tensors = pretrained.read_tensors(weights, AdapterError, held[found.weights_file])
+        vocab = _read_vocab(folder / "vocab.json", bytes(held["vocab.json"]), found.target_lang)
         _check_tensors(weights, tensors, vocab)
         return cls(found, vocab, tensors, folder)
 
@@ -277,15 +278,10 @@ def _without_passport(folder: Path) -> Passport:
     return Passport(passport.check_code(found[0], code), "attention", {})
 
 
-def _content(folder: Path, name: str) -> memoryview:
-    """Read a file once, into memory that tensors can live in."""
+def _content(folder: Path, name: str, aside: Executor) -> "tuple[memoryview, Future[str]]":
+    """Read a file once, its hash reckoned aside."""
     try:
-        with passport.inside(folder, name).open("rb", buffering=0) as file:
-            content = np.empty(os.fstat(file.fileno()).st_size, np.uint8).data
-            reached = 0
-            while more := file.readinto(content[reached:]):
-                reached += more
-            return content[:reached]
+        return contents.read(passport.inside(folder, name), aside)
     except FileNotFoundError:
         raise AdapterError(f"{folder}: {name} is missing; copy the folder again") from None
     except OSError as error:
@@ -301,31 +297,15 @@ def _read_vocab(path: Path, content: bytes, target_lang: str) -> Vocab:
 
 def _check_tensors(path: Path, tensors: Mapping[str, Tensor], vocab: Vocab) -> None:
     """Refuse what no adapter has: numbers that are none, a head that does not fit the tokens."""
-    if not _all_finite(tensors):
-        for name, one in tensors.items():
-            if not (one.is_floating_point() and bool(torch.isfinite(one).all())):
-                raise AdapterError(
-                    f"{path}: {name} holds numbers that are not finite (NaN or infinity): train it again"
-                )
+    plain = isinstance(tensors, Views) and tensors.finite
+    for name, one in () if plain else tensors.items():
+        if not (one.is_floating_point() and bool(torch.isfinite(one).all())):
+            raise AdapterError(
+                f"{path}: {name} holds numbers that are not finite (NaN or infinity): train it again"
+            )
     rows = {name: len(tensors[name]) for name in (f"{HEAD}weight", f"{HEAD}bias") if name in tensors}
     if len(rows) < 2 or set(rows.values()) != {len(vocab)}:
         raise AdapterError(f"{path}: the head has {rows or 'no'} rows, and vocab.json {len(vocab)} tokens")
-
-
-def _all_finite(tensors: Mapping[str, Tensor]) -> bool:
-    """Tell in one pass whether all numbers of tensors that fill one memory are finite; False if unknown.
-
-    NaN and infinity show in the sum of squares. So does what is too large to be squared, which the closer
-    look behind this lets pass.
-    """
-    if not tensors or any(one.dtype != torch.float32 for one in tensors.values()):
-        return False
-    storages = [one.untyped_storage() for one in tensors.values()]
-    whole = torch.empty(0).set_(storages[0])
-    shared = {one.data_ptr() for one in storages} == {whole.data_ptr()}
-    if not shared or whole.numel() != sum(one.numel() for one in tensors.values()):
-        return False
-    return bool(torch.dot(whole, whole).isfinite())
 
 
 def _size(path: Path, tensors: Mapping[str, Tensor]) -> int:

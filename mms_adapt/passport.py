@@ -8,9 +8,10 @@ no code.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -156,7 +157,7 @@ def read(folder: Path) -> Passport:
     if isinstance(record.get("format"), int) and record["format"] > FORMAT:
         raise AdapterError(f"{path}: a newer version of mms-adapt wrote it; install that")
     known = {one.name for one in fields(Passport)}
-    kinds = get_type_hints(Passport)
+    kinds = _kinds()
     wrong = [f"{name} is missing" for name in ("target_lang", "kind", "kind_options") if name not in record]
     values: dict[str, Any] = {}
     for name in known & record.keys():
@@ -172,6 +173,12 @@ def read(folder: Path) -> Passport:
     found = Passport(**values)
     check_code(path, found.target_lang)
     return found
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    """Return the types of the fields."""
+    return get_type_hints(Passport)
 
 
 def _inside_wrong(name: str, value: Any, kinds: tuple[Any, ...]) -> list[str]:
@@ -241,22 +248,22 @@ def check_code(path: Path, target_lang: str) -> str:
 
 
 @contextmanager
-def checking(folder: Path, passport: Passport, contents: Mapping[str, memoryview]) -> Iterator[None]:
+def checking(folder: Path, passport: Passport, hashes: Mapping[str, "Future[str]"]) -> Iterator[None]:
     """Check the files of a passport, as `check_files` does, while a block already works on what was read.
 
-    Hashing takes longest of what opening an adapter takes, and Python's other threads run beside it.
+    Args:
+        folder: The folder.
+        passport: Its passport.
+        hashes: What will be the hashes of files that were read; see `contents.read`.
 
     Raises:
         AdapterError: When the block ends, if a file is missing, lies elsewhere, or has changed. That is told
             rather than what went wrong in the block.
     """
-    with ThreadPoolExecutor(1) as aside:
-        hashed = {name: aside.submit(hashlib.sha256, one) for name, one in contents.items()}
-        try:
-            yield
-        finally:
-            hashes = {name: one.result().hexdigest() for name, one in hashed.items()}
-            check_files(folder, passport, hashes)
+    try:
+        yield
+    finally:
+        check_files(folder, passport, {name: one.result() for name, one in hashes.items()})
 
 
 def check_files(folder: Path, passport: Passport, hashes: Mapping[str, str] | None = None) -> None:
@@ -265,7 +272,7 @@ def check_files(folder: Path, passport: Passport, hashes: Mapping[str, str] | No
     Args:
         folder: The folder.
         passport: Its passport.
-        hashes: Hashes of what was read from some of the files; they are not read again.
+        hashes: Hashes of what was read from some of the files, by `inside`; they are not looked at again.
 
     Raises:
         AdapterError: If one is missing, lies elsewhere, or has changed.
@@ -274,14 +281,16 @@ def check_files(folder: Path, passport: Passport, hashes: Mapping[str, str] | No
     if missing := needed - passport.files.keys():
         raise AdapterError(f"{folder}: its passport names no hash of {' and '.join(sorted(missing))}")
     for name, expected in passport.files.items():
-        path = inside(folder, name)
-        if not path.is_file():
-            raise AdapterError(f"{folder}: {name} is missing; copy the folder again")
-        found = (hashes or {}).get(name) or file_sha256(path)
+        found = (hashes or {}).get(name)
+        if found is None:
+            path = inside(folder, name)
+            if not path.is_file():
+                raise AdapterError(f"{folder}: {name} is missing; copy the folder again")
+            found = file_sha256(path)
         if found != expected:
             raise AdapterError(
-                f"{path}: it is not the file that {FILE} means (its hash differs): it is damaged or was "
-                "replaced; copy the folder again"
+                f"{folder / name}: it is not the file that {FILE} means (its hash differs): it is damaged "
+                "or was replaced; copy the folder again"
             )
 
 

@@ -10,6 +10,7 @@ runs it, and opening an adapter must not.
 
 import re
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -22,9 +23,13 @@ _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 def names(folder: str) -> list[str]:
     """Return the names of the modules in one of the package's folders, in alphabetical order."""
-    return sorted(
-        path.stem for path in (Path(__file__).parent / folder).glob("*.py") if not path.stem.startswith("_")
-    )
+    return list(_names(folder))
+
+
+@cache
+def _names(folder: str) -> tuple[str, ...]:
+    stems = (path.stem for path in (Path(__file__).parent / folder).glob("*.py"))
+    return tuple(sorted(stem for stem in stems if not stem.startswith("_")))
 
 
 def load(folder: str, name: str) -> ModuleType:

@@ -16,13 +16,12 @@ from mms_adapt import language
 from mms_adapt import registry as registry_module
 from mms_adapt.errors import AdapterMismatchError, MmsAdaptError, RegistryError
 from mms_adapt.serving import edition as editions
-from mms_adapt.serving.edition import Blend, Stamp
+from mms_adapt.serving.edition import Blend, Opened, Stamp
 from mms_adapt.serving.engine import Engine
 from mms_adapt.serving.shelf import Shelf
 from mms_adapt.transcribe_options import TranscribeOptions
 from mms_adapt.voice import Voice
 
-# while a folder is being replaced, its files do not fit each other
 _WAITS_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # while a folder is being replaced its files do not fit each other
 
 
@@ -43,6 +42,24 @@ class Residence:
     memory: str
     byte_count: int
     pinned: bool
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """An adapter in main memory, as its file has it, and its voice without numbers, which has the decoder."""
+
+    opened: Opened
+    voice: Voice
+
+    @property
+    def version(self) -> str:
+        """The edition."""
+        return self.voice.version
+
+    @property
+    def byte_count(self) -> int:
+        """Memory that it takes."""
+        return self.opened.byte_count
 
 
 class Residents:
@@ -66,8 +83,9 @@ class Residents:
     ) -> None:
         self.registry, self.engine, self.options = registry, engine, options
         self.backbone = engine.backbone
+        self._apart = self.backbone.device.type != "cpu"  # whether main memory is another
         self._device: Shelf[Blend | str, Voice] = Shelf("device_bytes", device_bytes)
-        self._host: Shelf[str, Voice] = Shelf("host_bytes", host_bytes)
+        self._host: Shelf[str, _Kept] = Shelf("host_bytes", host_bytes)
         self._loading: dict[str, Lock] = {}
         self._refused: dict[str, tuple[Stamp, MmsAdaptError]] = {}
         self._lock = Lock()
@@ -147,31 +165,38 @@ class Residents:
             self._device.remove(place)
             self._host.remove(place)
             raise
-        host = self._host.get(place)
-        if host is None or not host.current or host.adapter.path != folder:
-            found = self._verified(place, folder, code, old or host)
-            if found is old:
-                return found
-            host = found
-            if self.backbone.device.type != "cpu":
-                self._host.put(place, host)
-        voice = host.moved(host.edition.to(self.backbone.device, self.backbone.dtype))
+        kept = self._host.get(place)
+        if kept is None or not kept.voice.current or kept.voice.adapter.path != folder:
+            try:
+                return self._put(place, *self._verified(place, folder, code))
+            except MmsAdaptError:  # `refused` tells of it, and the edition before it stays in service
+                if old is not None:
+                    return old
+                if kept is None:
+                    raise
+        edition = kept.opened.on(self.backbone.device, self.backbone.dtype)
+        return self._put(place, kept.opened, kept.voice.moved(edition))
+
+    def _put(self, place: str, opened: Opened, voice: Voice) -> Voice:
+        """Keep an adapter on the device, and beside it in main memory where that is another."""
+        if self._apart:
+            self._host.put(place, _Kept(opened, voice.moved(voice.edition.emptied())))
         self._device.put(place, voice)
         return voice
 
-    def _verified(self, place: str, folder: Path, code: str, old: Voice | None) -> Voice:
-        """Read the edition that a folder now holds; where it is none, the old one stays in service."""
-        looks = editions.stamp(folder, whole=True)
+    def _verified(self, place: str, folder: Path, code: str) -> tuple[Opened, Voice]:
+        """Read the edition that a folder now holds; what it is refused for is known until it changes."""
         known = self._refused.get(place)
-        if known is not None and known[0] == looks:
+        if known is not None and known[0] == editions.stamp(folder, whole=True):
             error = known[1]
         else:
             for wait_s in (*_WAITS_S, None):
                 looks = editions.stamp(folder, whole=True)
                 try:
                     sibling = self.options.allow_sibling
-                    edition = editions.read(folder, code, self.backbone, allow_sibling=sibling)
-                    found = Voice(self.engine, edition, self.options)
+                    with editions.opening(folder, code, self.backbone, allow_sibling=sibling) as opened:
+                        edition = opened.on(self.backbone.device, self.backbone.dtype)
+                    voice = Voice(self.engine, edition, self.options)
                 except MmsAdaptError as reason:
                     error = reason
                     if wait_s is None or isinstance(reason, AdapterMismatchError):
@@ -179,8 +204,6 @@ class Residents:
                     time.sleep(wait_s)
                 else:
                     self._refused.pop(place, None)
-                    return found
+                    return opened, voice
             self._refused[place] = looks, error
-        if old is not None:
-            return old
         raise error

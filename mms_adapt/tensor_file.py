@@ -11,8 +11,10 @@ What is taken here is checked to the last byte: what the library refuses is neve
 import json
 import math
 import sys
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +22,33 @@ _HEADER_FROM, _LARGEST_HEADER = 8, 100_000_000  # as the format has it
 _FIELDS = {"dtype", "shape", "data_offsets"}
 
 
-def views(content: memoryview) -> dict[str, Tensor] | None:
+class Views(dict[str, Tensor]):
+    """Tensors by name that lie behind each other in one memory and fill it.
+
+    Args:
+        whole: The memory, `(numbers,)`.
+        shapes: The shape of each, in their order.
+    """
+
+    def __init__(self, whole: Tensor, shapes: Mapping[str, list[int]]) -> None:
+        parts = torch.split_with_sizes(whole, [math.prod(shape) for shape in shapes.values()])
+        shaped = zip(shapes.items(), parts, strict=True)
+        super().__init__((name, one if len(shape) == 1 else one.view(shape)) for (name, shape), one in shaped)
+        self.whole, self.shapes = whole, shapes
+
+    @property
+    def finite(self) -> bool:
+        """Whether all numbers are finite."""
+        # by numpy: torch divides such work among threads, which wait for each other beside other work
+        numbers = self.whole.numpy()
+        return not len(numbers) or bool(np.isfinite([numbers.min(), numbers.max()]).all())
+
+    def to(self, device: torch.device) -> "Views":
+        """Return them on another device, by one transfer."""
+        return Views(self.whole.to(device), self.shapes)
+
+
+def views(content: memoryview) -> Views | None:
     """Return the tensors of a plain file of float32 by name, or None.
 
     Args:
@@ -41,20 +69,16 @@ def views(content: memoryview) -> dict[str, Tensor] | None:
     if not all(name.isascii() for name in header) or not all(map(_plain, header.values())):
         return None
     names = sorted(header, key=lambda name: header[name]["data_offsets"])
-    sizes, reached = [], 0
+    reached = 0
     for name in names:
-        (first, stop), shape = header[name]["data_offsets"], header[name]["shape"]
-        sizes.append(math.prod(shape))
-        if first != reached or stop - first != 4 * sizes[-1]:
+        first, stop = header[name]["data_offsets"]
+        if first != reached or stop - first != 4 * math.prod(header[name]["shape"]):
             return None
         reached = stop
     if reached != len(content) - start:
         return None
     numbers = torch.frombuffer(content, dtype=torch.float32, offset=start)
-    return {
-        name: one if len(shape := header[name]["shape"]) == 1 else one.view(shape)
-        for name, one in zip(names, torch.split_with_sizes(numbers, sizes), strict=True)
-    }
+    return Views(numbers, {name: header[name]["shape"] for name in names})
 
 
 def _plain(entry: Any) -> bool:

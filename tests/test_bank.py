@@ -253,6 +253,32 @@ def test_resident_adapters_are_not_read_again(registry: Path, monkeypatch: pytes
         one.voice("wol")
 
 
+def test_what_left_the_device_comes_back_from_main_memory(base: Backbone, own: Path) -> None:
+    """As beside a card: main memory keeps adapters as their files have them."""
+    needed = Bank(own, options=OPTIONS).voice("chr").byte_count
+    one = Bank(own, options=OPTIONS, device_bytes=int(1.5 * needed))
+    one.residents._apart = True
+    first = one.transcribe([(WAVES[0], "mdw")])[0]
+    one.voice("chr")
+    assert [(each.place, each.memory) for each in one.residences()] == [
+        ("chr", "device"), ("mdw", "host"), ("chr", "host"),
+    ]  # fmt: skip
+    stored = sum(4 * each.numel() for each in AdapterFolder.load(own / "mdw").tensors.values())
+    assert [each.byte_count for each in one.residences() if each.place == "mdw"] == [stored]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AdapterFolder, "opening", None)  # whoever calls it now fails
+        again = one.transcribe([(WAVES[0], "mdw")])[0]
+    assert again == first
+    one.voice("chr")
+    with pytest.MonkeyPatch.context() as patch:  # a bad edition: the one in main memory serves on
+        patch.setattr(residents, "_WAITS_S", (0.001,))
+        spoil_nan(base, own / "mdw")
+        assert one.transcribe([(WAVES[0], "mdw")])[0] == first and "not finite" in one.refused["mdw"]
+    newer = tiny.scribbled(base, own / "mdw", "mdw", seed=78)
+    one.voice("chr")
+    assert one.voice("mdw").version == newer.version != first.adapter and one.refused == {}
+
+
 def test_a_replaced_adapter_is_read_anew_and_a_removed_one_is_gone(base: Backbone, own: Path) -> None:
     one = Bank(own, options=OPTIONS)
     before = one.voice("mdw")

@@ -244,6 +244,25 @@ def test_a_bad_folder_is_one_clear_error(folder: Path, spoil: Callable[[Path], N
     assert type(error.value) is AdapterError and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["adapter.mdw.safetensors", "vocab.json"])
+def test_a_change_of_any_byte_is_refused(folder: Path, name: str) -> None:
+    path = folder / name
+    whole = path.read_bytes()
+    step = max(1, len(whole) // 150)
+    for place in sorted({*range(0, len(whole), step), 7, 8, len(whole) - 1}):
+        spoilt = bytearray(whole)
+        spoilt[place] ^= 1 << place % 8
+        path.write_bytes(spoilt)
+        with pytest.raises(AdapterError, match="hash differs"):
+            AdapterFolder.load(folder)
+    for other in (whole + b" ", whole[:-1], b""):
+        path.write_bytes(other)
+        with pytest.raises(AdapterError, match="hash differs"):
+            AdapterFolder.load(folder)
+    path.write_bytes(whole)
+    AdapterFolder.load(folder)
+
+
 def test_hostile_paths_in_the_passport(folder: Path) -> None:
     for name in ("../outside", "/etc/passwd", "a/../../b", "..\\x", ""):
         with pytest.raises(AdapterError, match="leads out of the folder"):

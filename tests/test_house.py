@@ -18,6 +18,7 @@ SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "embedded" not in pat
 STOREYS = [
     {"_version", "errors", "containers", "av_audio"},
     {
+        "contents",
         "files",
         "journal",
         "interruption",

@@ -9,10 +9,11 @@ import tiny
 import torch
 
 from mms_adapt import backbone, plugins
+from mms_adapt.adapters import _narrow
 from mms_adapt.bank import Bank
 from mms_adapt.checkpoint import AdapterFolder
 from mms_adapt.errors import AdapterMismatchError, OptionError
-from mms_adapt.serving.edition import Blend
+from mms_adapt.serving.edition import Blend, opening
 from mms_adapt.transcribe import TranscribeOptions, Transcriber
 
 OPTIONS = TranscribeOptions(device="cpu")
@@ -121,3 +122,34 @@ def test_what_has_no_place_is_refused(registry: Path, name: str) -> None:
         without = {key: tensor for key, tensor in one.tensors.items() if key != sorted(one.tensors)[-1]}
         with pytest.raises(AdapterMismatchError):
             kind.weights(without, config, 32, 3)
+
+
+@pytest.mark.parametrize("name", [name for name in HELD if name not in ("top", "over")])
+def test_an_edition_is_made_on_the_device_that_it_is_for(bank: Bank, registry: Path, name: str) -> None:
+    """Shapes only: on a device without numbers. Those whose lower layers are looked at need numbers."""
+    with opening(registry / "mdw" / name, "mdw", bank.backbone) as opened:
+        there = opened.on(torch.device("meta"), torch.bfloat16)
+        here = opened.on(torch.device("cpu"), torch.float32)
+    assert there.weights.shape == here.weights.shape and there.weights.first_layer == here.weights.first_layer
+    assert all(one.device.type == "meta" and one.dtype == torch.bfloat16 for one in there.weights.tensors)
+    assert [(one.shape, one.dtype, one.stride()[-1]) for one in (here.head, here.head_bias)] == [
+        (one.shape, one.dtype, 1) for one in (there.head, there.head_bias)
+    ]
+    assert there.head.device.type == "meta" and opened.byte_count > 0
+
+
+def test_what_is_folded_here_is_what_a_device_would_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = torch.Generator().manual_seed(0)
+    shapes = _narrow.shapes(32, 5).values()
+    layers = [[torch.randn(shape, generator=random) for shape in shapes] for _ in range(3)]
+    found = _narrow.folded(layers)
+    for number, (gain, shift, down, down_bias, up, up_bias) in enumerate(layers):
+        inward, inner, outward = (one[number] for one in found)
+        assert torch.equal(inward[:5], down * gain) and not inward[5:].any()
+        assert torch.equal(inner[0, :5], torch.addmv(down_bias, down, shift))
+        assert inner[0, 5] == 1 and not inner[0, 6:].any()
+        assert torch.equal(outward[:5], up.t()) and torch.equal(outward[5], up_bias) and not outward[6:].any()
+    monkeypatch.setattr(_narrow, "_folded_here", None)
+    monkeypatch.setattr(_narrow, "_HERE", "another")
+    for one, other in zip(found, _narrow.folded(layers), strict=True):
+        assert one.shape == other.shape and torch.allclose(one, other, atol=1e-6)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from mms_adapt.tensor_file import views
+from mms_adapt.tensor_file import Views, views
 
 TENSORS = {"b.weight": torch.arange(6.0).reshape(2, 3), "a": torch.tensor([7.0, -1.0]), "c": torch.ones(1)}
 
@@ -38,6 +38,30 @@ def test_what_the_library_reads_is_the_same() -> None:
         assert found is not None and found.keys() == TENSORS.keys()
         assert all(torch.equal(one, found[name]) for name, one in load(content).items())
         assert len({one.untyped_storage().data_ptr() for one in found.values()}) == 1  # nothing was copied
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_one_number_that_is_none_is_seen_wherever_it_stands(bad: float) -> None:
+    numbers = torch.full((100,), 3e38)  # whose squares and sums are too large
+    numbers[1::2] *= -1
+    shapes = {"a": [10, 5], "b": [50]}
+    assert Views(numbers, shapes).finite and Views(torch.empty(0), {}).finite
+    for place in range(100):
+        spoilt = numbers.clone()
+        spoilt[place] = bad
+        assert not Views(spoilt, shapes).finite, place
+
+
+def test_on_another_device_they_are_the_same_by_one_transfer() -> None:
+    found = views(held(save(TENSORS)))
+    assert found is not None
+    there = found.to(torch.device("meta"))
+    assert [(name, one.shape, one.stride()) for name, one in there.items()] == [
+        (name, one.shape, one.stride()) for name, one in found.items()
+    ]
+    assert all(one.device.type == "meta" for one in there.values())
+    again = Views(found.whole.clone(), found.shapes)
+    assert all(torch.equal(one, again[name]) for name, one in found.items())
 
 
 @pytest.mark.parametrize(

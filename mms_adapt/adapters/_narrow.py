@@ -7,6 +7,7 @@ where in a layer they stand.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm
@@ -14,6 +15,7 @@ from torch.nn.functional import layer_norm
 from mms_adapt import packed
 
 PARTS = ("norm.weight", "norm.bias", "linear_1.weight", "linear_1.bias", "linear_2.weight", "linear_2.bias")
+_HERE = "cpu"
 Folded = tuple[Tensor, Tensor, Tensor]
 
 
@@ -27,27 +29,37 @@ def shapes(hidden_size: int, width: int) -> dict[str, tuple[int, ...]]:
 def folded(layers: Sequence[Sequence[Tensor]]) -> Folded:
     """Return what the six parts of each layer, in the order of `PARTS`, compute, as three matrices.
 
-    Every number is written once, to where it stays: opening an adapter waits for this.
+    Args:
+        layers: The parts, on any device; the result is there, too.
 
     Returns:
         Down `(layers, width + 8, hidden)`, its bias `(layers, 1, width + 8)`, and up with its bias
         `(layers, width + 8, hidden)`; what is added to the width is zero but for one channel, which is
         always 1, and whose row of the way up is the bias: one product less in every layer.
     """
+    if layers[0][2].device.type == _HERE:
+        return _folded_here(layers)
+    inward, inner, outward = packed.folded([torch.stack(same) for same in zip(*layers, strict=True)])
+    return inward, inner[:, None], outward
+
+
+def _folded_here(layers: Sequence[Sequence[Tensor]]) -> Folded:
+    """Return the same in main memory, every number written once, to where it stays.
+
+    numpy writes them: torch would divide such work among threads, which wait for each other where a processor
+    is busy, and a processor is: opening an adapter means hashing it.
+    """
     count, (width, hidden) = len(layers), layers[0][2].shape
-    inward = torch.empty(count, width + packed.ROOM, hidden)
+    inward, outward = (np.empty((count, width + packed.ROOM, hidden), np.float32) for _ in range(2))
     inner = torch.zeros(count, 1, width + packed.ROOM)
-    outward = torch.empty(count, width + packed.ROOM, hidden)
-    inward[:, width:] = 0.0
-    outward[:, width + 1 :] = 0.0
-    ways = (inward[:, :width], inner[:, 0, :width], outward[:, :width])
-    for layer, down, bias, up in zip(layers, *(one.unbind() for one in ways), strict=True):
-        torch.mul(layer[2], layer[0], out=down)
-        torch.addmv(layer[3], layer[2], layer[1], out=bias)
-        up.copy_(layer[4].t())
+    for into, bias, out, parts in zip(inward, inner[:, 0, :width].unbind(), outward, layers, strict=True):
+        torch.addmv(parts[3], parts[2], parts[1], out=bias)
+        gain, _, down, _, up, up_bias = (one.numpy() for one in parts)
+        np.multiply(down, gain, out=into[:width])
+        into[width:] = 0.0
+        out[:width], out[width], out[width + 1 :] = up.T, up_bias, 0.0
     inner[:, 0, width] = 1.0
-    torch.stack([layer[5] for layer in layers], out=outward[:, width])
-    return inward, inner, outward
+    return torch.from_numpy(inward), inner, torch.from_numpy(outward)
 
 
 def mixed(parts: Sequence[tuple[float, Folded]]) -> Folded:

@@ -129,8 +129,11 @@ def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, lay
         raise AdapterMismatchError(f"adapter_layers={config.layers}: the backbone has {layer_count} layers")
     expect(tensors, dict(zip(chain(*names), [*shapes.values()] * layer_count, strict=True)))
     parts = [[tensors[name].float() for name in each] for each in names]
-    for layer, (gain, *others) in enumerate(parts[:first]):
-        if any(bool(one.any()) for one in others) or not bool((gain == 1).all()):
+    if first:
+        gain, *others = (torch.stack(same).flatten(1) for same in zip(*parts[:first], strict=True))
+        there = torch.cat((gain != 1, *(one != 0 for one in others)), dim=1).any(dim=1).tolist()  # `(first,)`
+        if any(there):
+            layer = there.index(True)
             raise AdapterMismatchError(f"layer {layer} belongs to those without an adapter, but has one")
     return Weights(_narrow.folded(parts), first)
 

@@ -169,7 +169,8 @@ def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, lay
          for layer in layers for place in places for part, shape in shapes.items()},
     )  # fmt: skip
     found: list[Tensor] = []
-    none = [torch.zeros(shape) for shape in shapes.values()]
+    device = next(iter(tensors.values())).device
+    none = [torch.zeros(shape, device=device) for shape in shapes.values()]
     for place in places:
         parts = [none] * layers.start
         for layer in layers:

@@ -202,8 +202,9 @@ def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, lay
     places = tuple(sorted(found))
     for place in places:
         some = next(iter(found[place].values()))
-        downs = torch.zeros(layer_count, *some["A"].shape)
-        ups = torch.zeros(layer_count, *some["B"].shape)
+        downs, ups = (
+            torch.zeros(layer_count, *one.shape, device=one.device) for one in (some["A"], some["B"])
+        )
         for layer, both in found[place].items():
             downs[layer], ups[layer] = both["A"], both["B"].float() * config.scaling
         made += [downs, ups]

@@ -1,17 +1,19 @@
 """One edition of one adapter: verified once, ready to be computed with, and never changed.
 
-In: an adapter folder and the backbone. Out: an `Edition` on some device, or a weighted sum of several. A
-folder whose files are replaced gives another edition; who holds the old one keeps it whole. It does not know
-where editions are kept or who asks for them.
+In: an adapter folder and the backbone. Out: what is `Opened`, its `Edition` on some device, or a weighted sum
+of several. A folder whose files are replaced gives another edition; who holds the old one keeps it whole. It
+does not know where editions are kept or who asks for them.
 """
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -21,6 +23,7 @@ from mms_adapt.adapters import Weights
 from mms_adapt.backbone import Backbone
 from mms_adapt.checkpoint import HEAD, AdapterFolder
 from mms_adapt.errors import AdapterError, AdapterMismatchError, OptionError
+from mms_adapt.tensor_file import Views
 from mms_adapt.vocab import Vocab
 
 HEAD_MULTIPLE = 64  # heads are padded to a multiple of so many tokens, so that few widths occur
@@ -105,18 +108,79 @@ class Edition:
         heads = (self.head, self.head_bias)
         return self.weights.byte_count + sum(one.numel() * one.element_size() for one in heads)
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> "Edition":
-        """Return it on another device; the head stays float32."""
-        return replace(
-            self,
-            weights=self.weights.to(device, dtype),
-            head=self.head.to(device),
-            head_bias=self.head_bias.to(device),
-        )
+    def emptied(self) -> "Edition":
+        """Return it without its numbers, to be kept where they are not."""
+        nothing = torch.empty(0)
+        return replace(self, weights=Weights(()), head=nothing, head_bias=nothing)
 
 
-def read(folder: Path, target_lang: str, backbone: Backbone, *, allow_sibling: bool = False) -> Edition:
-    """Read an adapter folder, check everything about it, and return it in main memory in float32.
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """An adapter in main memory as its file has it: what editions are made of, on any device.
+
+    Attributes:
+        adapter: Passport, vocabulary and tensors.
+        backbone: The backbone that it is to stand beside.
+        kind: The module of its kind.
+        stamp: What the folder looked like when it was read.
+    """
+
+    adapter: AdapterFolder
+    backbone: Backbone
+    kind: Any
+    stamp: Stamp
+
+    @property
+    def byte_count(self) -> int:
+        """Memory that it takes."""
+        return sum(one.numel() * one.element_size() for one in self.adapter.tensors.values())
+
+    def on(self, device: torch.device, dtype: torch.dtype) -> Edition:
+        """Return its edition on a device; it goes there as it is, and is reckoned there. The head is float32.
+
+        Raises:
+            AdapterMismatchError: If it does not fit the backbone.
+        """
+        written, held, backbone = self.adapter.passport, self.adapter.tensors, self.backbone
+        if device.type != "cpu":
+            held = held.to(device) if isinstance(held, Views) else {k: v.to(device) for k, v in held.items()}
+        try:
+            config = self.kind.Config(**written.kind_options)
+            weights = self.kind.weights(held, config, backbone.hidden_size, backbone.layer_count)
+        except (TypeError, OptionError, AdapterMismatchError) as error:
+            raise AdapterMismatchError(
+                f"{self.adapter.path} does not fit the backbone {backbone.name!r}: {error}"
+            ) from error
+        head, bias = self._head(held)
+        version = self.adapter.version_on(backbone)
+        adapter = replace(self.adapter, tensors={})
+        return Edition(adapter, version, self.kind, weights.to(device, dtype), head, bias, self.stamp)
+
+    def _head(self, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return head `(hidden, width)` and bias `(1, width)`, padded."""
+        weight, bias = tensors[f"{HEAD}weight"].float(), tensors[f"{HEAD}bias"].float()
+        if weight.ndim != 2 or bias.ndim != 1 or weight.shape[1] != self.backbone.hidden_size:
+            raise AdapterMismatchError(
+                f"{self.adapter.path}: its head is {tuple(weight.shape)}, and the backbone "
+                f"{self.backbone.name!r} has {self.backbone.hidden_size} channels"
+            )
+        more = -len(bias) % HEAD_MULTIPLE
+        bias = pad(bias, (0, more), value=-math.inf)[None]
+        if weight.device.type != "cpu":
+            return pad(weight.t(), (0, more)), bias
+        head = np.zeros((weight.shape[1], bias.shape[1]), np.float32)  # as `_narrow` tells, not by torch
+        head[:, : len(weight)] = weight.numpy().T
+        return torch.from_numpy(head), bias
+
+
+@contextmanager
+def opening(
+    folder: Path, target_lang: str, backbone: Backbone, *, allow_sibling: bool = False
+) -> Iterator[Opened]:
+    """Read an adapter folder, and give it while its files' hashes are still reckoned.
+
+    They are checked when the block ends: nothing that it makes may be used before. What does not fit the
+    backbone is found when its edition is made.
 
     Args:
         folder: The folder.
@@ -126,59 +190,23 @@ def read(folder: Path, target_lang: str, backbone: Backbone, *, allow_sibling: b
 
     Raises:
         AdapterError: If it is not whole, or its kind cannot stand beside others.
-        AdapterMismatchError: If it belongs to another backbone or language, or does not fit.
+        AdapterMismatchError: If it belongs to another backbone or language.
     """
     seen = stamp(folder)
     with AdapterFolder.opening(folder) as adapter:
-        found = _of(folder, adapter, target_lang, backbone, seen, allow_sibling)
-    return found
-
-
-def _of(
-    folder: Path,
-    adapter: AdapterFolder,
-    target_lang: str,
-    backbone: Backbone,
-    seen: Stamp,
-    allow_sibling: bool,
-) -> Edition:
-    """Return the edition of an adapter that was read."""
-    written = adapter.passport
-    if written.target_lang != target_lang:
-        raise AdapterMismatchError(
-            f"{folder}: it holds an adapter for {written.target_lang!r} where one for {target_lang!r} is "
-            "expected; move it to its own language's folder"
-        )
-    kind = adapter.check(backbone, allow_sibling=allow_sibling)
-    if not hasattr(kind, "stack"):
-        raise AdapterError(
-            f"{folder}: adapters of the kind {written.kind!r} cannot stand beside others in one batch; use "
-            "it alone, with --adapter"
-        )
-    try:
-        weights = kind.weights(
-            adapter.tensors, kind.Config(**written.kind_options), backbone.hidden_size, backbone.layer_count
-        )
-    except (TypeError, OptionError, AdapterMismatchError) as error:
-        raise AdapterMismatchError(
-            f"{folder} does not fit the backbone {backbone.name!r}: {error}"
-        ) from error
-    head, bias = _head(folder, adapter, backbone)
-    version = adapter.version_on(backbone)
-    return Edition(replace(adapter, tensors={}), version, kind, weights, head, bias, seen)
-
-
-def _head(folder: Path, adapter: AdapterFolder, backbone: Backbone) -> tuple[Tensor, Tensor]:
-    """Return head `(hidden, width)` and bias `(1, width)` of an adapter, padded."""
-    weight, bias = adapter.tensors[f"{HEAD}weight"].float(), adapter.tensors[f"{HEAD}bias"].float()
-    if weight.ndim != 2 or bias.ndim != 1 or weight.shape[1] != backbone.hidden_size:
-        raise AdapterMismatchError(
-            f"{folder}: its head is {tuple(weight.shape)}, and the backbone {backbone.name!r} has "
-            f"{backbone.hidden_size} channels"
-        )
-    more = -len(bias) % HEAD_MULTIPLE
-    padded = pad(weight, (0, 0, 0, more))  # `(width, hidden)`
-    return padded.T.contiguous(), pad(bias, (0, more), value=-math.inf)[None]
+        written = adapter.passport
+        if written.target_lang != target_lang:
+            raise AdapterMismatchError(
+                f"{folder}: it holds an adapter for {written.target_lang!r} where one for {target_lang!r} is "
+                "expected; move it to its own language's folder"
+            )
+        kind = adapter.check(backbone, allow_sibling=allow_sibling)
+        if not hasattr(kind, "stack"):
+            raise AdapterError(
+                f"{folder}: adapters of the kind {written.kind!r} cannot stand beside others in one batch; "
+                "use it alone, with --adapter"
+            )
+        yield Opened(adapter, backbone, kind, seen)
 
 
 def blended(blend: Blend, editions: Sequence[Edition]) -> Edition:
