@@ -17,6 +17,7 @@ adapters and the head trained, AdamW, gradients clipped at 1.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -140,6 +141,9 @@ def timed(options: argparse.Namespace, step: Callable[[], object], audio_s: floa
     import torch
 
     cuda = options.device.startswith("cuda")
+    if cuda:
+        gc.collect()  # recordings of what was measured before
+        torch.cuda.empty_cache()
 
     def now() -> float:
         if cuda:

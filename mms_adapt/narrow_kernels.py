@@ -128,12 +128,12 @@ def _widen_norm_backward(
 
 
 @triton.jit
-def _relu(narrow, inner, of_frame, count, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+def _relu(narrow, inner, of_frame, count, apart, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     real = at < count
     own = tl.load(of_frame + at // WIDTH, mask=real, other=0)
     found = tl.load(narrow + at, mask=real, other=0.0).to(tl.float32)
-    found += tl.load(inner + own * WIDTH + at % WIDTH, mask=real, other=0.0).to(tl.float32)
+    found += tl.load(inner + own * apart + at % WIDTH, mask=real, other=0.0).to(tl.float32)
     found = tl.where(found < 0, 0.0, found)  # what is no number stays none
     tl.store(narrow + at, found.to(narrow.dtype.element_ty), mask=real)
 
@@ -220,7 +220,7 @@ def bias_relu(narrow: Tensor, inner: Tensor, of_frame: Tensor) -> Tensor:
     """See `rowwise.bias_relu`."""
     count = narrow.numel()
     _relu[(triton.cdiv(count, 1024),)](
-        narrow, inner, of_frame, count, WIDTH=narrow.shape[1], BLOCK=1024, num_warps=4
+        narrow, inner, of_frame, count, inner.stride(0), WIDTH=narrow.shape[1], BLOCK=1024, num_warps=4
     )
     return narrow
 

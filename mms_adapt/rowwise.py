@@ -157,7 +157,7 @@ def bias_relu(narrow: Tensor, inner: Tensor, of_frame: Tensor) -> Tensor:
 
     Args:
         narrow: `(frames, width)`, contiguous; it is lost.
-        inner: The biases, `(biases, width)`.
+        inner: The biases, `(biases, width)`, each contiguous; they may lie apart.
         of_frame: Which bias each frame has, `(frames,)`.
     """
     if _on(narrow) is not None:

@@ -76,7 +76,10 @@ def test_narrow_frames(device: str, counts: list[int]) -> None:
     frames, width, groups = sum(counts), 24, len(counts)
     packing = Packing(torch.tensor(counts), max(counts), torch.device(device), range(groups))
     narrow, gradient = (torch.randn(frames, width).to(device, kind) for _ in range(2))
-    wide, bias = torch.randn(frames, 96).to(device, kind), torch.randn(groups, width).to(device, kind)
+    wide, bias = (
+        torch.randn(frames, 96).to(device, kind),
+        torch.randn(groups, 2, width).to(device, kind)[:, 1],
+    )
     owner = torch.arange(groups).repeat_interleave(torch.tensor(counts)).to(device)
     made = rowwise.bias_relu(narrow.clone(), bias, packing.group_of_frame)
     torch.testing.assert_close(made.float(), (narrow + bias[owner]).relu().float(), rtol=near, atol=near)
