@@ -148,7 +148,8 @@ class Packing:
         if matrices.ndim == 2:
             return flat @ matrices
         if flat.is_cuda and flat.dtype == torch.bfloat16:
-            return functional.grouped_mm(flat, matrices, offs=self._group_ends[1:])
+            # what it gives lies apart where a row is no multiple of 16 bytes
+            return functional.grouped_mm(flat, matrices, offs=self._group_ends[1:]).contiguous()
         borders = zip(self._group_borders[:-1], self._group_borders[1:], matrices, strict=True)
         return torch.cat([flat[start:end] @ matrix for start, end, matrix in borders])
 
