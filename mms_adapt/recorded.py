@@ -108,6 +108,10 @@ class Player:
     Args:
         graphs: Whether to record CUDA graphs; otherwise all is computed anew at the fixed addresses, which
             only tests have a use for.
+
+    Attributes:
+        turn: How many times something was played.
+        most_frames: Shapes of more are computed as usual; fewer than at first where there was no room.
     """
 
     def __init__(self, graphs: bool = True) -> None:
@@ -118,7 +122,7 @@ class Player:
         self._pool: Any = None
         self._stream: Any = None
         self.turn = 0
-        self.full = False
+        self.most_frames = MOST_FRAMES
 
     def play(
         self, frozen: Sequence[FrozenLayer], flat: Tensor, packing: Packing, adapters: Sequence[Narrow | None]
@@ -133,7 +137,7 @@ class Player:
         """
         there = [one for one in adapters if one is not None]
         learnt = torch.is_grad_enabled() and any(one.inward.requires_grad for one in there)
-        if self.full or flat.requires_grad or not there or not 0 < packing.count <= MOST_FRAMES:
+        if flat.requires_grad or not there or not 0 < packing.count <= self.most_frames:
             return None
         made_of = [one.ready() for one in frozen]
         if len(made_of) != len(self._made_of) or any(
@@ -169,6 +173,9 @@ class Player:
         self._seen[shape] = self._seen.get(shape, 0) + 1
         if self._seen[shape] <= _PLAIN_TIMES or len(self._tapes) >= _MOST_SHAPES:
             return None
+        if self._graphs and not _has_room(flat, shape, len(frozen)):
+            self.most_frames = shape.frames - 1
+            return None
         tape = _Tape(
             Slots(shape, flat.device),
             flat.new_zeros(shape.frames, flat.shape[1]),
@@ -176,24 +183,21 @@ class Player:
             flat.new_empty(0),
         )
         tape.slots.borders[1:] = shape.frames
+        has_one = [one is not None for one in adapters]
 
         def forwards() -> Tensor:
             ready = iter([Narrow(*one) for one in zip(*tape.inside, strict=True)])
             found = tape.flat
-            for layer, adapter in zip(frozen, adapters, strict=True):
-                found = layer.packed(found, tape.slots, None if adapter is None else next(ready))
+            for layer, has in zip(frozen, has_one, strict=True):
+                found = layer.packed(found, tape.slots, next(ready) if has else None)
             return found
 
         try:
             with torch.set_grad_enabled(shape.learnt):
-                if self._graphs:
-                    _has_room(flat, shape, len(frozen))
-                    self._record(tape, forwards)
-                else:
-                    _anew(tape, forwards)
+                (self._record if self._graphs else _anew)(tape, forwards)
         except RuntimeError:  # no room, or something that cannot be recorded; computed as usual it will tell
             self.forget()
-            self.full = True
+            self.most_frames = 0
             return None
         self._tapes[shape] = tape
         return tape
@@ -229,16 +233,10 @@ class Player:
         tape.forward, tape.backward = forward.replay, backward.replay
 
 
-def _has_room(flat: Tensor, shape: Shape, layers: int) -> None:
-    """Check that a recording leaves as much memory as it takes.
-
-    Raises:
-        torch.OutOfMemoryError: If it does not.
-    """
+def _has_room(flat: Tensor, shape: Shape, layers: int) -> bool:
+    """Tell whether a recording would leave as much memory as it takes."""
     needed = shape.frames * flat.shape[1] * flat.element_size() * _KEPT * (layers if shape.learnt else 2)
-    free, _ = torch.cuda.mem_get_info(flat.device)
-    if free < 2 * needed:
-        raise torch.OutOfMemoryError(f"{free >> 20} MiB are free, a recording takes {needed >> 20}")
+    return torch.cuda.mem_get_info(flat.device)[0] >= 2 * needed
 
 
 def _anew(tape: _Tape, forwards: Callable[[], Tensor]) -> None:

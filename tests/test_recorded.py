@@ -38,7 +38,7 @@ def test_a_recording_gives_what_layers_give(
         assert torch.allclose(found, hidden, **close) if close else tiny.close(found, hidden)
         assert len(theirs) == len(gradients) > 0
         assert apart(theirs, gradients) < (2e-2 if device == "cuda" else 1e-5)
-    assert base.player.turn == len(BATCHES) and not base.player.full
+    assert base.player.turn == len(BATCHES) and base.player.most_frames == recorded.MOST_FRAMES
     with torch.no_grad():
         features = torch.randn(2, 7, base.conv_dim if below is None else base.hidden_size)
         counts = torch.tensor([7, 3])
@@ -90,7 +90,7 @@ def test_what_is_met_seldom_or_too_large_or_without_room_is_computed_as_usual(
     for turn in (0, 0, 1):
         learnt(base, counts)
         assert base.player.turn == turn
-    monkeypatch.setattr(recorded, "MOST_FRAMES", 12)
+    base.player.most_frames = 12
     learnt(base, counts)
     assert base.player.turn == 1
     monkeypatch.undo()
@@ -102,7 +102,11 @@ def test_what_is_met_seldom_or_too_large_or_without_room_is_computed_as_usual(
     monkeypatch.setattr(recorded, "_anew", full)
     base.player = Player(graphs=False)
     learnt(base, counts)
-    assert base.player.full and base.player.turn == 0
+    assert base.player.most_frames == 0 and base.player.turn == 0
+    monkeypatch.setattr(recorded, "_has_room", lambda *given: False)
+    base.player = Player()
+    learnt(base, counts)
+    assert 0 < base.player.most_frames < recorded.MOST_FRAMES and base.player.turn == 0
 
 
 def test_shapes_have_room_and_little_of_it_is_filled_in() -> None:
