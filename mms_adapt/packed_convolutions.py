@@ -62,10 +62,13 @@ class PackedConvolutions:
         """
         slots = [-(-max(len(one), 1) // self.stride) for one in waveforms]
         firsts = np.concatenate([[0], np.cumsum(slots)]).tolist()
-        flat = torch.zeros(firsts[-1] * self.stride + self.receptive_field, pin_memory=device.type == "cuda")
-        for first, one in zip(firsts, waveforms, strict=False):
-            begin = first * self.stride
-            flat[begin : begin + len(one)].copy_(torch.from_numpy(np.ascontiguousarray(one)))
+        flat = torch.empty(firsts[-1] * self.stride + self.receptive_field, pin_memory=device.type == "cuda")
+        written = flat.numpy()  # torch divides each copy among threads, which wait for each other
+        for first, following, one in zip(firsts[:-1], firsts[1:], waveforms, strict=True):
+            end = first * self.stride + len(one)
+            written[first * self.stride : end] = one
+            written[end : following * self.stride] = 0
+        written[firsts[-1] * self.stride :] = 0
         samples = flat.to(device, non_blocking=True)
         kernels = _kernels()
         if level:
