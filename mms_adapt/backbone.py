@@ -152,6 +152,10 @@ class Backbone:
         """Return the tokens of the checkpoint's own head; None where they are not known."""
         return self.source.vocab()
 
+    def _here(self) -> AbstractContextManager[Any]:
+        """Make its card the current one, where kernels are started; every thread has one of its own."""
+        return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which the encoder computes."""
         if self.dtype == torch.bfloat16:
@@ -179,7 +183,8 @@ class Backbone:
         Returns:
             Features `(batch, frames, conv_dim)` and the frame count of each row.
         """
-        return self._front.hear(waveforms)
+        with self._here():
+            return self._front.hear(waveforms)
 
     def encode(
         self,
@@ -204,7 +209,7 @@ class Backbone:
         Returns:
             Hidden states `(batch, frames, hidden)`; those behind a row's frame count mean nothing.
         """
-        with self.autocast():
+        with self._here(), self.autocast():
             if below is None:
                 hidden = self._embedded(features, frame_counts, masks)
             else:
@@ -224,7 +229,7 @@ class Backbone:
             frame_counts: Real frames of each row, `(batch,)`.
             below: How many layers they have passed.
         """
-        with torch.no_grad(), self.autocast():
+        with torch.no_grad(), self._here(), self.autocast():
             hidden = self._embedded(features, frame_counts, None)
             return self._through(hidden, frame_counts, 0, below)
 
@@ -329,6 +334,8 @@ def load(name: str | PathLike[str], *, device: str = "auto", dtype: torch.dtype 
     if dtype is None:
         half = where.type == "cuda" and torch.cuda.is_bf16_supported()
         dtype = torch.bfloat16 if half else torch.float32
+    if where.type == "cuda" and where.index is not None:
+        torch.cuda.set_device(where)  # kernels are started on the current card
     tensors = dict(source.tensors())
     fingerprint = pretrained.fingerprint(tensors.items())
     model = stock.build(source, tensors, dtype).to(where)

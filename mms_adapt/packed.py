@@ -168,7 +168,7 @@ class Packing:
             out: Where it is written.
             sums: Where the sums of the left side over frames are written, `(adapters, left)`.
         """
-        if left.is_cuda and left.dtype == torch.bfloat16 and rowwise.quick():
+        if left.is_cuda and left.dtype == torch.bfloat16 and rowwise.quick() and rowwise.fits(left):
             rowwise.outer(left, right, self._group_ends, out, sums)
             return
         borders = zip(self._group_borders[:-1], self._group_borders[1:], strict=True)

@@ -262,8 +262,10 @@ def checking(folder: Path, passport: Passport, hashes: Mapping[str, "Future[str]
     """
     try:
         yield
-    finally:
+    except Exception:
         check_files(folder, passport, {name: one.result() for name, one in hashes.items()})
+        raise
+    check_files(folder, passport, {name: one.result() for name, one in hashes.items()})
 
 
 def check_files(folder: Path, passport: Passport, hashes: Mapping[str, str] | None = None) -> None:

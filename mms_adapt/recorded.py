@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from mms_adapt.errors import TrainingError
 from mms_adapt.layers import FrozenLayer
 from mms_adapt.packed import Narrow, Packing
 
@@ -111,7 +112,7 @@ class Player:
 
     Attributes:
         turn: How many times something was played.
-        most_frames: Shapes of more are computed as usual; fewer than at first where there was no room.
+        most_frames: Batches of more are computed as usual; 0 where it was given up.
     """
 
     def __init__(self, graphs: bool = True) -> None:
@@ -139,6 +140,8 @@ class Player:
         learnt = torch.is_grad_enabled() and any(one.inward.requires_grad for one in there)
         if flat.requires_grad or not there or not 0 < packing.count <= self.most_frames:
             return None
+        if torch.is_inference_mode_enabled():
+            return None
         made_of = [one.ready() for one in frozen]
         if len(made_of) != len(self._made_of) or any(
             one is not other for one, other in zip(made_of, self._made_of, strict=True)
@@ -149,7 +152,7 @@ class Player:
         inside = [
             torch.stack(same) for same in zip(*((n.inward, n.inner, n.outward) for n in there), strict=True)
         ]
-        tape = self._tapes.get(shape) or self._recorded(shape, frozen, flat, inside, adapters)
+        tape = self._tapes.get(shape) or self._recorded(shape, frozen, flat, packing, inside, adapters)
         if tape is None:
             return None
         found: Tensor = _Play.apply(self, tape, packing, flat, *inside)  # type: ignore[no-untyped-call]
@@ -161,11 +164,19 @@ class Player:
         self._seen.clear()
         self._made_of, self._pool = [], None
 
+    def give_up(self) -> bool:
+        """Record no more and let go of all there is; tell whether there was something."""
+        held = bool(self._tapes)
+        self.forget()
+        self.most_frames = 0
+        return held
+
     def _recorded(
         self,
         shape: Shape,
         frozen: Sequence[FrozenLayer],
         flat: Tensor,
+        packing: Packing,
         inside: list[Tensor],
         adapters: Sequence[Narrow | None],
     ) -> _Tape | None:
@@ -173,8 +184,7 @@ class Player:
         self._seen[shape] = self._seen.get(shape, 0) + 1
         if self._seen[shape] <= _PLAIN_TIMES or len(self._tapes) >= _MOST_SHAPES:
             return None
-        if self._graphs and not _has_room(flat, shape, len(frozen)):
-            self.most_frames = shape.frames - 1
+        if self._graphs and not _has_room(flat, shape, len(inside[0])):
             return None
         tape = _Tape(
             Slots(shape, flat.device),
@@ -182,7 +192,7 @@ class Player:
             [one.detach().clone().requires_grad_(shape.learnt) for one in inside],
             flat.new_empty(0),
         )
-        tape.slots.borders[1:] = shape.frames
+        tape.slots.take(packing)
         has_one = [one is not None for one in adapters]
 
         def forwards() -> Tensor:
@@ -195,10 +205,13 @@ class Player:
         try:
             with torch.set_grad_enabled(shape.learnt):
                 (self._record if self._graphs else _anew)(tape, forwards)
-        except RuntimeError:  # no room, or something that cannot be recorded; computed as usual it will tell
-            self.forget()
-            self.most_frames = 0
+        except torch.OutOfMemoryError:
+            self.give_up()
             return None
+        except RuntimeError as error:
+            raise TrainingError(
+                f"the layers cannot be recorded here, so train with record=false: {error}"
+            ) from error
         self._tapes[shape] = tape
         return tape
 
@@ -224,19 +237,22 @@ class Player:
             "stream": self._stream,
             "capture_error_mode": "thread_local",
         }
-        with torch.cuda.graph(forward, **how):
-            found = forwards()
-        if learnt:
-            with torch.cuda.graph(backward, **how):
-                tape.gradients = list(torch.autograd.grad(found, tape.inside, tape.gradient))
+        with torch.cuda.stream(here):  # which it is again even where a recording fails
+            with torch.cuda.graph(forward, **how):
+                found = forwards()
+            if learnt:
+                with torch.cuda.graph(backward, **how):
+                    tape.gradients = list(torch.autograd.grad(found, tape.inside, tape.gradient))
         tape.found = found.detach()
         tape.forward, tape.backward = forward.replay, backward.replay
 
 
 def _has_room(flat: Tensor, shape: Shape, layers: int) -> bool:
-    """Tell whether a recording would leave as much memory as it takes."""
+    """Tell whether a recording would leave as much memory as it takes; what torch holds unused is free."""
     needed = shape.frames * flat.shape[1] * flat.element_size() * _KEPT * (layers if shape.learnt else 2)
-    return torch.cuda.mem_get_info(flat.device)[0] >= 2 * needed
+    free, _ = torch.cuda.mem_get_info(flat.device)
+    free += torch.cuda.memory_reserved(flat.device) - torch.cuda.memory_allocated(flat.device)
+    return free >= 2 * needed
 
 
 def _anew(tape: _Tape, forwards: Callable[[], Tensor]) -> None:
@@ -284,9 +300,10 @@ class _Play(Function):
         tape: _Tape = ctx.tape
         if ctx.player.turn != ctx.turn or tape.gradient is None:
             raise RuntimeError(
-                "the layers went through another batch before this one's backward pass; take the passes in "
-                "turns, or train with record=false"
+                "the layers went through another batch before this one's backward pass, or it is its second; "
+                "take the passes in turns, or train with record=false"
             )
+        ctx.turn = -1
         tape.gradient[: ctx.count].copy_(gradients[0])
         tape.gradient[ctx.count :].zero_()
         tape.backward()

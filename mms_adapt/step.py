@@ -89,7 +89,9 @@ def learn(task: Task, batch: Batch, rate: float, *, first: bool) -> Outcome:
 
     loss = torch.zeros((), device=task.backbone.device)
     if mine:
-        loss = loss + backwards(work, mine, frames, task.room, lambda: task.optimiser.zero_grad(True))
+        player = task.backbone.player
+        spare = (lambda: False) if player is None else player.give_up
+        loss = loss + backwards(work, mine, frames, task.room, lambda: task.optimiser.zero_grad(True), spare)
         if first:
             _check_gradients(task)
     if task.team.size > 1:
@@ -158,6 +160,7 @@ def backwards(
     frame_counts: Sequence[int],
     room: Room,
     undo: Callable[[], object],
+    spare: Callable[[], bool] = lambda: False,
 ) -> Tensor:
     """Compute the gradients of some rows in as many pieces as are needed; return their loss.
 
@@ -167,6 +170,7 @@ def backwards(
         frame_counts: Frames of every row.
         room: How much goes through at a time; less from now on where it was too much.
         undo: Forgets gradients, before all is done again.
+        spare: Lets go of memory that is not needed, before less goes through; tells whether there was some.
 
     Raises:
         TrainingError: If there is no room for one row.
@@ -183,7 +187,7 @@ def backwards(
             return torch.zeros(()) if total is None else total
         except torch.OutOfMemoryError as error:
             tried = max(len(group) * max(counts[one] for one in group) for group in groups)
-            if not room.halve(tried, max(counts)):
+            if not spare() and not room.halve(tried, max(counts)):
                 raise TrainingError(
                     f"the device has no room for one utterance of {max(counts) / 49:.0f} s: train with less "
                     "memory (--lean), or only the topmost layers (--layers top:12), or leave out long "

@@ -80,6 +80,10 @@ def test_two_passes_forwards_before_one_back_are_refused(
     base.encode(features, counts)
     with pytest.raises(RuntimeError, match="record=false"):
         first.sum().backward()
+    third = base.encode(features, counts)
+    third.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="second"):
+        third.sum().backward()
 
 
 def test_what_is_met_seldom_or_too_large_or_without_room_is_computed_as_usual(
@@ -103,10 +107,20 @@ def test_what_is_met_seldom_or_too_large_or_without_room_is_computed_as_usual(
     base.player = Player(graphs=False)
     learnt(base, counts)
     assert base.player.most_frames == 0 and base.player.turn == 0
-    monkeypatch.setattr(recorded, "_has_room", lambda *given: False)
+    monkeypatch.undo()
+    monkeypatch.setattr(recorded, "_PLAIN_TIMES", 0)
+    monkeypatch.setattr(recorded, "_has_room", lambda *given: len(asked.append(1) or asked) > 1)
+    monkeypatch.setattr(Player, "_record", lambda self, tape, forwards: recorded._anew(tape, forwards))
+    asked: list[int] = []
     base.player = Player()
+    for turn in (0, 1, 2):
+        learnt(base, counts)
+        assert base.player.turn == turn, "no room at first, then there is"
+    with torch.inference_mode():
+        base.encode(torch.randn(2, 9, base.conv_dim), counts)
+    assert base.player.turn == 2 and base.player.give_up() and not base.player.give_up()
     learnt(base, counts)
-    assert 0 < base.player.most_frames < recorded.MOST_FRAMES and base.player.turn == 0
+    assert base.player.turn == 2
 
 
 def test_shapes_have_room_and_little_of_it_is_filled_in() -> None:

@@ -1,6 +1,7 @@
 """Room: what does not fit goes through in pieces, and what is learnt does not depend on it."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,22 @@ def test_out_of_memory_halves_what_goes_through_and_goes_on(
     tried.clear()
     step.learn(task, task.batches.load(task.batches.plan(0)[1]), 0.0, first=False)
     assert max(tried) <= 200, "it remembers"
+
+
+def test_recordings_are_let_go_of_before_less_goes_through() -> None:
+    held, room, done = [True], Room(), []
+
+    def work(rows: Sequence[int]) -> torch.Tensor:
+        done.append(len(rows))
+        if held:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.ones((), requires_grad=True) * len(rows)
+
+    undone: list[int] = []
+    total = step.backwards(
+        work, range(3), [5, 5, 5], room, lambda: undone.append(1), lambda: bool(held and held.pop())
+    )
+    assert float(total) == 3 and done == [3, 3] and room.halvings == 0 and undone == [1]
 
 
 def test_no_room_for_one_utterance_is_told(
