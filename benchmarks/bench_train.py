@@ -368,7 +368,7 @@ def compiled(options: argparse.Namespace) -> Iterator[Record]:
 
 def top(options: argparse.Namespace) -> Iterator[Record]:
     """Ours in the topmost layers, from cached hidden states."""
-    for layers in (24, 12, 6) if options.shape == "mms-1b" else (2, 1):
+    for layers in (24, 12, 6) if options.shape == "mms-1b" else (6, 3, 2, 1):
         yield speed_of_ours(options, f"top {layers}", adapter_layers=layers, from_hidden=True)
 
 
