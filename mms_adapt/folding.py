@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from mms_adapt import rowwise
+from mms_adapt import packed, rowwise
 from mms_adapt.packed import ROOM, Narrow
 
 Parts = tuple[Tensor, ...]
@@ -100,18 +100,10 @@ def folded(parts: Parts, present: Tensor | None, dtype: torch.dtype) -> Parts:
     if (quick := _on(parts)) is not None:
         found: Parts = quick.folded(parts, present, dtype, ROOM)
         return found
-    gain, shift, down, down_bias, up, up_bias = _chosen(parts, present)
-    layers, count, size, hidden = down.shape
-    inward, outward = (
-        torch.zeros(layers, count, size + ROOM, hidden, dtype=dtype, device=down.device) for _ in range(2)
-    )
-    inner = torch.zeros(layers, count, size + ROOM, dtype=dtype, device=down.device)
-    inward[:, :, :size] = down * gain[:, :, None]
-    inner[:, :, :size] = down_bias + (down @ shift[..., None])[..., 0]
-    inner[:, :, size] = 1.0
-    outward[:, :, :size] = up.transpose(2, 3)
-    outward[:, :, size] = up_bias
-    return inward, inner, outward
+    some = _chosen(parts, present)
+    both = some[0].shape[:2]  # layers and languages
+    ways = packed.folded([one.flatten(0, 1) for one in some])
+    return tuple(one.view(*both, *one.shape[1:]).to(dtype) for one in ways)
 
 
 def spread(sinks: list[Tensor], parts: Parts, gradients: Parts, present: Tensor | None) -> None:

@@ -89,7 +89,6 @@ class _Tape:
         gradients: Of the adapters' tensors.
         forward: Computes `found`.
         backward: Computes `gradients`.
-        turn: The player's turn at which it was played last.
     """
 
     slots: Slots
@@ -100,7 +99,6 @@ class _Tape:
     gradients: list[Tensor] = field(default_factory=list)
     forward: Callable[[], object] = lambda: None
     backward: Callable[[], object] = lambda: None
-    turn: int = 0
 
 
 class Player:
@@ -138,9 +136,8 @@ class Player:
         """
         there = [one for one in adapters if one is not None]
         learnt = torch.is_grad_enabled() and any(one.inward.requires_grad for one in there)
-        if flat.requires_grad or not there or not 0 < packing.count <= self.most_frames:
-            return None
-        if torch.is_inference_mode_enabled():
+        fits = 0 < packing.count <= self.most_frames
+        if not there or not fits or flat.requires_grad or torch.is_inference_mode_enabled():
             return None
         made_of = [one.ready() for one in frozen]
         if len(made_of) != len(self._made_of) or any(
@@ -285,7 +282,6 @@ class _Play(Function):
             for place, one in zip(tape.inside, inside, strict=True):
                 place.copy_(one)
         player.turn += 1
-        tape.turn = player.turn
         ctx.player, ctx.tape, ctx.count, ctx.turn = player, tape, packing.count, player.turn
         tape.forward()
         return tape.found[: packing.count].clone()

@@ -13,7 +13,7 @@ from torch.nn.functional import gelu as exact_gelu
 from torch.nn.functional import layer_norm
 
 _LARGEST = 448.0  # of an 8-bit float of the type e4m3
-_WIDEST = 128  # channels of a narrow side
+_WIDEST = 128  # channels of the left side of `outer`
 
 
 @cache
@@ -27,7 +27,7 @@ def _kernels() -> ModuleType | None:
 
 
 def fits(narrow: Tensor) -> bool:
-    """Tell whether kernels take so wide a narrow side, `(frames, width)`: they hold it whole."""
+    """Tell whether `outer` takes so wide a left side, `(frames, width)`: it holds it whole."""
     return narrow.shape[1] <= _WIDEST
 
 
@@ -128,7 +128,7 @@ def widen(narrow: Tensor, matrix: Tensor, of_frame: Tensor | None, more: Tensor)
         of_frame: Which matrix each frame has, `(frames,)`, never less than the one before.
         more: What is added to, `(frames, channels)`.
     """
-    if _on(more) is not None and fits(narrow):
+    if _on(more) is not None:
         found: Tensor = _narrow_kernels().widen(narrow, matrix, of_frame, more)
         return found
     return more + _product(narrow, matrix, of_frame)
@@ -152,7 +152,7 @@ def widen_norm_backward(
         inverse: What it multiplied each frame by, `(frames,)`.
         more: What is added, `(frames, channels)`.
     """
-    if _on(more) is not None and fits(narrow):
+    if _on(more) is not None:
         found: Tensor = _narrow_kernels().widen_norm_backward(narrow, matrix, of_frame, normed, inverse, more)
         return found
     return more + _through_norm(_product(narrow, matrix, of_frame), normed, inverse)

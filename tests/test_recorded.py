@@ -1,6 +1,7 @@
 """Layers recorded for a shape give what they give without, forwards and backwards."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -19,6 +20,14 @@ BATCHES = ([9, 9, 9], [5, 13, 1], [4, 0, 11], [17])  # all of one shape
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.backbone(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def recording(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A backbone that records every shape at once."""
+    monkeypatch.setattr(recorded, "_PLAIN_TIMES", 0)
+    base = with_adapters(folder, "all")
+    base.packing, base.player = True, Player(graphs=False)
+    return base
 
 
 @pytest.mark.parametrize("device", ["cpu", CARD])
@@ -51,9 +60,7 @@ def test_a_recording_gives_what_layers_give(
 def test_a_changed_adapter_is_heard_and_changed_matrices_are_recorded_anew(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorded, "_PLAIN_TIMES", 0)
-    base, counts = with_adapters(folder, "all"), torch.tensor([9, 4])
-    base.packing, base.player = True, Player(graphs=False)
+    base, counts = recording(folder, monkeypatch), torch.tensor([9, 4])
     first, _ = learnt(base, counts)
     layer = base.model.wav2vec2.encoder.layers[0]
     with torch.no_grad():
@@ -72,9 +79,7 @@ def test_a_changed_adapter_is_heard_and_changed_matrices_are_recorded_anew(
 def test_two_passes_forwards_before_one_back_are_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorded, "_PLAIN_TIMES", 0)
-    base, counts = with_adapters(folder, "all"), torch.tensor([9, 4])
-    base.packing, base.player = True, Player(graphs=False)
+    base, counts = recording(folder, monkeypatch), torch.tensor([9, 4])
     features = torch.randn(2, 9, base.conv_dim)
     first = base.encode(features, counts)
     base.encode(features, counts)
