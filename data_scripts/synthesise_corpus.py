@@ -19,6 +19,7 @@ import random
 import shutil
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -100,21 +101,34 @@ class Synthetic:
     duration_s: float
 
 
+@cache
+def _espeak() -> tuple[ctypes.CDLL, int]:
+    """Return espeak-ng and its sample rate, started once a process.
+
+    A second start frees the tables of phonemes while the voice in use still points into them.
+    """
+    import espeakng_loader
+
+    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+    rate_hz = library.espeak_Initialize(_SYNCHRONOUS, 0, str(espeakng_loader.get_data_path()).encode(), 0)
+    if rate_hz <= 0:
+        raise RuntimeError("espeak-ng found no voice data in the wheel espeakng-loader")
+    return library, rate_hz
+
+
 class Synthesiser:
-    """espeak-ng, called through its C interface."""
+    """espeak-ng, called through its C interface; a process has one voice, so one thread at a time.
 
-    def __init__(self) -> None:
-        import espeakng_loader
+    Args:
+        seed: Draws the irregularities of its voices.
+    """
 
-        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-        data = str(espeakng_loader.get_data_path()).encode()
-        self._rate_hz = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, 0)
-        if self._rate_hz <= 0:
-            raise RuntimeError("espeak-ng found no voice data in the wheel espeakng-loader")
+    def __init__(self, seed: int = 0) -> None:
+        self._library, self._rate_hz = _espeak()
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
         self._blocks: list[np.ndarray] = []
         self._keep = _CALLBACK(self._collect)  # must outlive every call, else the library calls freed memory
-        self._library.espeak_SetSynthCallback(self._keep)
 
     def _collect(self, wave: ctypes._Pointer[ctypes.c_short], count: int, _events: int | None) -> int:
         if wave and count > 0:
@@ -148,6 +162,7 @@ class Synthesiser:
         import soxr
 
         self._blocks.clear()
+        self._library.espeak_SetSynthCallback(self._keep)
         self._choose(voice)
         self._library.espeak_SetParameter(_RATE, words_per_minute, 0)
         self._library.espeak_SetParameter(_PITCH, pitch, 0)
@@ -177,7 +192,7 @@ def build(out: Path, *, count: int = 400, seed: int = 0, target_lang: str = TARG
     """
     import soundfile
 
-    rng, synthesiser = random.Random(seed), Synthesiser()
+    rng, synthesiser = random.Random(seed), Synthesiser(seed)
     shutil.rmtree(out, ignore_errors=True)
     (out / "recordings").mkdir(parents=True)
     duration_s, rows = 0.0, []

@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +122,24 @@ def test_synthetic_speech_is_labelled_and_repeatable(tmp_path: Path) -> None:
     samples, rate_hz = soundfile.read(corpus.folder / rows[0]["recording"])
     assert rate_hz == 16000 and np.abs(samples).max() > 0.1
     assert synthesise_corpus.sentences(6, 3) == [row["transcript"] for row in rows]
+
+
+def test_the_same_seed_gives_the_same_sound_in_every_process(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="the demo extra is not installed")
+    script = Path(synthesise_corpus.__file__)
+    for name in ("a", "b"):
+        command = [sys.executable, str(script), "--count", "5", "--seed", "4", "--out", str(tmp_path / name)]
+        subprocess.run(command, check=True, capture_output=True)
+        time.sleep(1.1 if name == "a" else 0)  # espeak-ng draws by the clock where nobody gives it a seed
+    for path in sorted((tmp_path / "a" / "recordings").iterdir()):
+        assert path.read_bytes() == (tmp_path / "b" / "recordings" / path.name).read_bytes()
+
+
+def test_espeak_is_started_once_however_often_speech_is_made() -> None:
+    pytest.importorskip("espeakng_loader", reason="the demo extra is not installed")
+    one = synthesise_corpus.Synthesiser()
+    starts = synthesise_corpus._espeak.cache_info().misses
+    other = synthesise_corpus.Synthesiser()
+    assert starts == synthesise_corpus._espeak.cache_info().misses == 1
+    assert len(one.speak("il gatto", "it")) > 0 and len(other.speak("la luna", "it+f2")) > 0
+    assert len(one.speak("il gatto", "it")) > 0  # its sound comes to it, not to the one made last

@@ -57,6 +57,7 @@ def test_a_notebook_runs_from_top_to_bottom(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "data_scripts/run_notebooks.py", f"notebooks/{name}.ipynb", *options],
         cwd=ROOT, env={**os.environ, **offline}, capture_output=True, text=True, check=False,
+        errors="replace",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     for words in SAYS[name]:

@@ -198,7 +198,7 @@ def speak(seed: int, speaker: Synthesiser) -> Synthesised | None:
 
 
 def _speak_many(seeds: range) -> list[Synthesised]:
-    speaker = Synthesiser()
+    speaker = Synthesiser(seeds.start)
     return [one for one in (speak(seed, speaker) for seed in seeds) if one is not None]
 
 
