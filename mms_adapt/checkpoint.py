@@ -5,9 +5,9 @@ folder that appears whole or not at all. Only safetensors and JSON are read,
 and nothing that was read is run. It does not know training.
 """
 
-import hashlib
+import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -25,6 +25,7 @@ from mms_adapt.tensor_file import Views
 from mms_adapt.vocab import Vocab
 
 HEAD = "lm_head."
+_THREADS = min(4, os.cpu_count() or 1)  # that hash an adapter's file
 OWN_BACKBONE = "backbone"  # the folder inside, where the whole model was trained
 
 
@@ -103,8 +104,11 @@ class AdapterFolder:
             )
         known = (folder / passport.FILE).exists()
         found = passport.read(folder) if known else _without_passport(folder)
-        with ThreadPoolExecutor(1) as aside:
-            both = {name: _content(folder, name, aside) for name in (found.weights_file, "vocab.json")}
+        with ThreadPoolExecutor(_THREADS) as aside:
+            both = {
+                name: _content(folder, name, aside, found.files.get(name, ""))
+                for name in (found.weights_file, "vocab.json")
+            }
             hashes = {name: one for name, (_, one) in both.items()}
             with passport.checking(folder, found, hashes) if known else nullcontext():
                 opened = cls._parsed(folder, found, {name: one for name, (one, _) in both.items()})
@@ -133,9 +137,9 @@ class AdapterFolder:
         Returns:
             The adapter as it now is on the disk.
         """
-        folder, contents = Path(path), self._contents()
-        written = replace(self.passport, files={**(others or {}), **_hashes(contents)})
-        files.write_all(folder, {**contents, passport.FILE: written.to_json()})
+        folder, held = Path(path), self._contents()
+        written = replace(self.passport, files={**(others or {}), **_hashes(held)}, format=passport.FORMAT)
+        files.write_all(folder, {**held, passport.FILE: written.to_json()})
         return replace(self, passport=written, path=folder)
 
     def sealed(self) -> "AdapterFolder":
@@ -278,10 +282,10 @@ def _without_passport(folder: Path) -> Passport:
     return Passport(passport.check_code(found[0], code), "attention", {})
 
 
-def _content(folder: Path, name: str, aside: Executor) -> "tuple[memoryview, Future[str]]":
+def _content(folder: Path, name: str, aside: Executor, like: str) -> tuple[memoryview, contents.Hash]:
     """Read a file once, its hash reckoned aside."""
     try:
-        return contents.read(passport.inside(folder, name), aside)
+        return contents.read(passport.inside(folder, name), aside, like)
     except FileNotFoundError:
         raise AdapterError(f"{folder}: {name} is missing; copy the folder again") from None
     except OSError as error:
@@ -316,8 +320,8 @@ def _size(path: Path, tensors: Mapping[str, Tensor]) -> int:
     return sizes.pop()
 
 
-def _hashes(contents: Mapping[str, bytes | str]) -> dict[str, str]:
-    return {name: hashlib.sha256(_bytes(one)).hexdigest() for name, one in contents.items()}
+def _hashes(held: Mapping[str, bytes | str]) -> dict[str, str]:
+    return {name: contents.hash_of(_bytes(one)) for name, one in held.items()}
 
 
 def _bytes(content: bytes | str) -> bytes:

@@ -8,20 +8,18 @@ no code.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args, get_origin, get_type_hints
 
-from mms_adapt import files, language, plugins
+from mms_adapt import contents, files, language, plugins
 from mms_adapt.errors import AdapterError, LanguageError
 
 FILE = "passport.json"
-FORMAT = 1
+FORMAT = 2  # 2: hashes of large files are those of trees
 LONGEST_PART_S = 60.0  # what an adapter's folder may ask for: longer parts take much memory
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ class Passport:
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of the software."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """Hashes of the other files in the folder."""
+    """Hashes of the other files in the folder, as `mms_adapt.contents` tells them."""
     format: int = FORMAT
     """Version of this layout."""
 
@@ -248,7 +246,7 @@ def check_code(path: Path, target_lang: str) -> str:
 
 
 @contextmanager
-def checking(folder: Path, passport: Passport, hashes: Mapping[str, "Future[str]"]) -> Iterator[None]:
+def checking(folder: Path, passport: Passport, hashes: Mapping[str, contents.Hash]) -> Iterator[None]:
     """Check the files of a passport, as `check_files` does, while a block already works on what was read.
 
     Args:
@@ -288,7 +286,7 @@ def check_files(folder: Path, passport: Passport, hashes: Mapping[str, str] | No
             path = inside(folder, name)
             if not path.is_file():
                 raise AdapterError(f"{folder}: {name} is missing; copy the folder again")
-            found = file_sha256(path)
+            found = contents.file_hash(path, expected)
         if found != expected:
             raise AdapterError(
                 f"{folder / name}: it is not the file that {FILE} means (its hash differs): it is damaged "
@@ -311,9 +309,5 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the hash of a file's bytes."""
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_CHUNK_BYTES):
-            found.update(piece)
-    return found.hexdigest()
+    """Return the SHA-256 of a file's bytes."""
+    return contents.file_hash(path)

@@ -12,7 +12,7 @@ import tiny
 import torch
 from safetensors.torch import load_file, save_file
 
-from mms_adapt import backbone, checkpoint, files, passport, stock_export
+from mms_adapt import backbone, checkpoint, contents, files, passport, stock_export
 from mms_adapt.adapters import attention
 from mms_adapt.backbone import Backbone
 from mms_adapt.checkpoint import AdapterFolder
@@ -66,6 +66,28 @@ def test_what_is_written_is_read(base: Backbone, folder: Path) -> None:
     ]
     assert found.sha256 == AdapterFolder.load(folder).sha256
     assert found.sha256 != adapter(base, seed=1).save(folder.parent / "other").sha256
+
+
+def test_a_large_file_is_hashed_as_a_tree_and_a_plain_hash_still_opens(
+    base: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, plain = tmp_path / "mdw", adapter(base).save(tmp_path / "plain")
+    monkeypatch.setattr(contents, "PIECE_BYTES", 1000)
+    written = adapter(base).save(folder)
+    weights = folder / "adapter.mdw.safetensors"
+    told = written.passport.files[weights.name]
+    assert told.startswith("tree2m:") and weights.stat().st_size > 5000
+    assert not plain.passport.files[weights.name].startswith("tree2m:")
+    for place in (folder, tmp_path / "plain"):
+        found = AdapterFolder.load(place)
+        assert all(torch.equal(one, found.tensors[name]) for name, one in plain.tensors.items())
+    whole = bytearray(weights.read_bytes())
+    for place in (900, 2500, len(whole) - 1):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        weights.write_bytes(damaged)
+        with pytest.raises(AdapterError, match=r"it is not the file that passport\.json means"):
+            AdapterFolder.load(folder)
 
 
 def test_every_field_of_the_passport_is_documented_and_survives() -> None:

@@ -20,7 +20,27 @@ def test_content_and_hash_are_those_of_the_file(tmp_path: Path, size: int) -> No
         both = [contents.read(path, aside) for _ in range(2)]
         for held, hashed in both:
             assert bytes(held) == whole and not held.readonly
-            assert hashed.result() == hashlib.sha256(whole).hexdigest()
+            assert hashed.result() == hashlib.sha256(whole).hexdigest() == contents.file_hash(path)
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 16, 35])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_the_hash_of_a_tree_is_that_of_the_hashes_of_its_pieces(
+    size: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "PIECE_BYTES", 8)
+    path, whole = tmp_path / "file", bytes(range(size))
+    path.write_bytes(whole)
+    parts = [whole[start : start + 8] for start in range(0, size, 8)]
+    expected = hashlib.sha256(b"".join(hashlib.sha256(one).digest() for one in parts)).hexdigest()
+    with ThreadPoolExecutor(threads) as aside:
+        held, hashed = contents.read(path, aside, contents.TREE)
+        assert bytes(held) == whole and not held.readonly
+        assert hashed.result() == f"tree2m:{expected}"
+    assert contents.file_hash(path, "tree2m:") == f"tree2m:{expected}"
+    told = contents.hash_of(whole)
+    assert told == (f"tree2m:{expected}" if size > 8 else hashlib.sha256(whole).hexdigest())
+    assert contents.short(told) == (f"tree2m {expected[:12]}" if size > 8 else f"sha256 {told[:12]}")
 
 
 def test_what_cannot_be_read_is_told_and_leaves_nobody_waiting(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mms_adapt import backbone as backbone_module
-from mms_adapt import noted, passport
+from mms_adapt import contents, noted, passport
 from mms_adapt.checkpoint import AdapterFolder
 from mms_adapt.device import choose_device
 from mms_adapt.errors import AdapterError, AdapterMismatchError, MmsAdaptError, OptionError
@@ -185,15 +185,16 @@ def _hash(folder: Path, name: str, written: Passport) -> Check:
     """Check one file that a passport names."""
     what, expected = f"file {name}", written.files[name]
     try:
-        found = passport.file_sha256(passport.inside(folder, name))
+        found = contents.file_hash(passport.inside(folder, name), expected)
     except FileNotFoundError:
         return Check(what, WRONG, "it is missing; copy the folder again")
     except (AdapterError, OSError) as error:
         return Check(what, WRONG, str(error))
     if found != expected:
-        told = f"its hash is {found[:12]}, and the passport means {expected[:12]}: damaged or replaced"
+        told = f"its hash is {contents.short(found)}, and the passport means {contents.short(expected)}"
+        told += ": damaged or replaced"
         return Check(what, WRONG, told)
-    return Check(what, OK, f"sha256 {found[:12]}")
+    return Check(what, OK, contents.short(found))
 
 
 def _backbone(found: AdapterFolder, name: str | None, *, fetch: bool) -> Check:
