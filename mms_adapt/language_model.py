@@ -5,6 +5,7 @@ the beam decoder that make fewest errors on the dev set. The test set is never r
 out of the model. It does not know how models are estimated or searched.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from mms_adapt.decoders import beam
 from mms_adapt.errors import OptionError, SplitError, TextError
 from mms_adapt.manifest import Utterance, evenly
 from mms_adapt.ngram import NGram
+from mms_adapt.open_vocabulary import OpenVocabulary
 from mms_adapt.prepared import Prepared
 from mms_adapt.scoring import score
 from mms_adapt.ties import sentence_key
@@ -25,10 +27,12 @@ from mms_adapt.vocab import Vocab
 from mms_adapt.windows import Emissions
 
 Progress = Callable[..., None]
-FILE = "lm.arpa"
+FILE, WORDS_FILE = "lm.arpa", "lm.words.arpa"
 UNITS = {"grapheme": 6, "word": 3}  # and the order that suits each
 _WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
-_BONUSES = (-0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+_SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_RELIEFS = (0.0, 0.3, 0.6, 0.8, 1.0, 1.2, 1.5)  # shares of what a token costs that its bonus gives back
+_DEAREST = 10.0  # what a token may cost at most where the search begins, though a model knows none of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class Tuned:
         greedy_wer: Word error rate without a language model.
         utterances: Utterances that were used.
         tried: How many settings were tried.
+        words_share: Probability that a word comes from the model of words beside it; 0 where there is none.
     """
 
     lm_weight: float
@@ -75,6 +80,7 @@ class Tuned:
     greedy_wer: float
     utterances: int
     tried: int
+    words_share: float = 0.0
 
 
 def build(
@@ -124,6 +130,34 @@ def build(
     )  # fmt: skip
 
 
+def share(prepared: Prepared | str | PathLike[str], graphemes: NGram, words: NGram) -> float:
+    """Return the share of words that should come from a model of words, rather than be spelt.
+
+    It is the one with which the dev set is most probable.
+
+    Args:
+        prepared: What `prepare` returned, or its folder.
+        graphemes: Model of graphemes.
+        words: Model of words.
+
+    Returns:
+        0 to 0.9; 0 where words are no help.
+
+    Raises:
+        OptionError: If the model of graphemes has no word delimiter.
+        SplitError: If the dev set is empty.
+    """
+    data = Prepared.of(prepared)
+    dev = [tokens_of(one.reference or "", data.vocab, "grapheme") for one in data.utterances("dev")]
+    if not dev:
+        raise SplitError(f"{data.folder}: the dev set is empty, so nothing can be tuned")
+    delimiter = data.vocab.tokens[data.vocab.delimiter_id]
+    both = OpenVocabulary(
+        graphemes, words, 0.0, lambda word: tokens_of(word, data.vocab, "grapheme"), delimiter
+    )
+    return min(_SHARES, key=lambda one: both.with_share(one).perplexity(dev))
+
+
 def tokens_of(sentence: str, vocab: Vocab, unit: str) -> list[str]:
     """Return a sentence as a language model's tokens: words, or graphemes with a delimiter between words."""
     if unit == "word":
@@ -145,8 +179,9 @@ def tune(
     prepared: Prepared | str | PathLike[str],
     lm: NGram | str | PathLike[str],
     *,
+    words: NGram | str | PathLike[str] | None = None,
     unit: str = "cer",
-    dev_minutes: float = 3.0,
+    dev_minutes: float = 6.0,
     beam_width: int = 16,
     device: str = "auto",
     backbone: str | None = None,
@@ -155,12 +190,16 @@ def tune(
 ) -> Tuned:
     """Find how much a language model should count, on the dev set.
 
-    One option is moved at a time, twice around; the first of equally good settings stays.
+    The larger the weight, the more a token costs, and the larger its bonus has to be. So what is moved,
+    one at a time and twice around, is the weight and the share of that cost which the bonus gives back; the
+    first of equally good settings stays.
 
     Args:
         adapter: Adapter folder.
         prepared: What `prepare` returned, or its folder.
         lm: The model, or its ARPA file.
+        words: A model of words, or its ARPA file, to stand beside one of graphemes; `share` says how much it
+            counts among the two.
         unit: What is to be low: "cer" or "wer".
         dev_minutes: At most so much of the dev set is used, evenly taken.
         beam_width: Texts that are kept after each frame.
@@ -180,6 +219,7 @@ def tune(
         raise OptionError(f"dev_minutes={dev_minutes}: give more than 0")
     data = Prepared.of(prepared)
     model = lm if isinstance(lm, NGram) else ngram.read(lm)
+    beside = words if words is None or isinstance(words, NGram) else ngram.read(words)
     utterances = evenly(data.utterances("dev"), dev_minutes)
     if not utterances:
         raise SplitError(f"{data.folder}: the dev set is empty, so nothing can be tuned")
@@ -187,14 +227,13 @@ def tune(
     transcriber = Transcriber.load(adapter, backbone=backbone, options=through)
     transcriber.check_language(data.target_lang, f"{data.folder}", "tune on")
     heard = transcriber.emissions([samples for _, samples in audio.read_utterances(utterances, data.root)])
-    trial = _Trial(data, utterances, heard, transcriber.vocab, model, beam_width, unit, progress)
-    greedy = trial.rates(None)
-    best = (0.4, 0.5)
-    for _ in range(2):
-        best = min(((weight, best[1]) for weight in (best[0], *_WEIGHTS)), key=trial.wrong)
-        best = min(((best[0], bonus) for bonus in (best[1], *_BONUSES)), key=trial.wrong)
-    cer, wer = trial.rates(best)
-    return Tuned(best[0], best[1], cer, wer, greedy[0], greedy[1], len(utterances), len(trial.known) - 1)
+    spelt = 0.0 if beside is None else share(data, model, beside)
+    through_beam = beam.Options(
+        model, beam_width=beam_width, words=beside if spelt else None, words_share=spelt
+    )
+    trial = _Trial(data, utterances, heard, transcriber.vocab, through_beam, unit, progress)
+    greedy, best = trial.rates(None), trial.searched()
+    return Tuned(*best, *trial.rates(best), *greedy, len(utterances), len(trial.known) - 1, spelt)
 
 
 class _Trial:
@@ -206,27 +245,48 @@ class _Trial:
         utterances: Sequence[Utterance],
         heard: Sequence[Emissions],
         vocab: Vocab,
-        model: NGram,
-        beam_width: int,
+        options: beam.Options,
         unit: str,
         progress: Progress | None,
     ) -> None:
         self.normalise = text.get(data.normaliser, target_lang=data.target_lang)
         self.references = [one.reference or "" for one in utterances]
-        self.heard, self.vocab, self.model = heard, vocab, model
-        self.beam_width, self.unit, self.progress = beam_width, unit, progress
+        self.heard, self.vocab, self.options = heard, vocab, options
+        self.unit, self.progress = unit, progress
         self.known: dict[tuple[float, float] | None, tuple[float, float]] = {}
 
-    def wrong(self, setting: tuple[float, float]) -> float:
-        """Return the rate that is to be low."""
-        return self.rates(setting)[self.unit == "wer"]
+    def searched(self) -> tuple[float, float]:
+        """Return weight and bonus that were found best."""
+        cost = self.cost()
+
+        def setting(pair: tuple[float, float]) -> tuple[float, float]:
+            weight, relief = pair
+            return weight, round(weight * relief * cost, 2)
+
+        def wrong(pair: tuple[float, float]) -> float:
+            return self.rates(setting(pair))[self.unit == "wer"]
+
+        best = (0.5, 1.0)
+        for _ in range(2):
+            best = min(((one, best[1]) for one in (best[0], *_WEIGHTS)), key=wrong)
+            best = min(((best[0], one) for one in (best[1], *_RELIEFS)), key=wrong)
+        return setting(best)
+
+    def cost(self) -> float:
+        """Return what a token costs on average with a weight of 1, in natural logarithms."""
+        decoder = beam.Beam(self.vocab, self.options)
+        if decoder.model is None:
+            return 0.0
+        unit = "grapheme" if decoder.by_grapheme else "word"
+        spoken = (tokens_of(one, self.vocab, unit) for one in self.references)
+        return min(_DEAREST, math.log(decoder.model.perplexity(spoken)))
 
     def rates(self, setting: tuple[float, float] | None) -> tuple[float, float]:
         """Return character and word error rate of weight and bonus, or of no language model."""
         if setting not in self.known:
-            weight, bonus = setting or (0.0, 0.0)
-            lm = None if setting is None else self.model
-            options = beam.Options(lm, weight, bonus, self.beam_width)
+            options = beam.Options(beam_width=self.options.beam_width)
+            if setting is not None:
+                options = replace(self.options, lm_weight=setting[0], bonus=setting[1])
             decoder = beam.Beam(self.vocab, options)
             texts = [self.normalise(decoder.decode(one[None], [len(one)])[0].text) for one in self.heard]
             found = score(self.references, texts, bootstrap=0)
@@ -234,22 +294,34 @@ class _Trial:
             if self.progress:
                 best = min(pair[self.unit == "wer"] for pair in self.known.values())
                 note = f"best {self.unit.upper()} {100 * best:.1f} %"
-                self.progress("tune", len(self.known), 1 + 2 * (len(_WEIGHTS) + len(_BONUSES)), note)
+                self.progress("tune", len(self.known), 1 + 2 * (len(_WEIGHTS) + len(_RELIEFS)), note)
         return self.known[setting]
 
 
-def options_of(tuned: Tuned, lm: str | PathLike[str]) -> dict[str, str | float]:
-    """Return what `decoder_options` should be with these settings."""
-    return {"lm": str(lm), "lm_weight": tuned.lm_weight, "bonus": tuned.bonus}
+def options_of(
+    tuned: Tuned, lm: str | PathLike[str], words: str | PathLike[str] | None = None
+) -> dict[str, str | float]:
+    """Return what `decoder_options` should be with these settings.
+
+    Args:
+        tuned: The settings.
+        lm: The model's ARPA file.
+        words: That of the model of words beside it; not used where words were found to be no help.
+    """
+    found: dict[str, str | float] = {"lm": str(lm), "lm_weight": tuned.lm_weight, "bonus": tuned.bonus}
+    if words is not None and tuned.words_share:
+        found |= {"words": str(words), "words_share": tuned.words_share}
+    return found
 
 
-def install(adapter: str | PathLike[str], lm: NGram, tuned: Tuned) -> Path:
+def install(adapter: str | PathLike[str], lm: NGram, tuned: Tuned, words: NGram | None = None) -> Path:
     """Make a language model the adapter's own, to be used wherever nobody says otherwise.
 
     Args:
         adapter: Adapter folder; it has a passport.
         lm: The model.
         tuned: How much it counts.
+        words: The model of words that it was tuned beside.
 
     Returns:
         The model's ARPA file in the adapter's folder.
@@ -257,11 +329,22 @@ def install(adapter: str | PathLike[str], lm: NGram, tuned: Tuned) -> Path:
     Raises:
         AdapterError: If the folder has no passport, or is not whole.
     """
-    folder, arpa = Path(adapter), lm.to_arpa()
+    folder, content = Path(adapter), {FILE: lm.to_arpa()}
+    if words is not None and tuned.words_share:
+        content[WORDS_FILE] = words.to_arpa()
     written = passport.read(folder)
     passport.check_files(folder, written)
-    files.write(folder / FILE, arpa)
-    decoder = {"name": "beam", "options": options_of(tuned, FILE)}
-    sha256 = passport.file_sha256(folder / FILE)
-    passport.change(folder, lambda one: replace(one, decoder=decoder, files={**one.files, FILE: sha256}))
+    for name, arpa in content.items():
+        files.write(folder / name, arpa)
+    beside = WORDS_FILE if WORDS_FILE in content else None
+    decoder = {"name": "beam", "options": options_of(tuned, FILE, beside)}
+    hashes = {name: passport.file_sha256(folder / name) for name in content}
+
+    def with_model(one: passport.Passport) -> passport.Passport:
+        others = {name: held for name, held in one.files.items() if name != WORDS_FILE}
+        return replace(one, decoder=decoder, files={**others, **hashes})
+
+    passport.change(folder, with_model)
+    if beside is None:
+        (folder / WORDS_FILE).unlink(missing_ok=True)
     return folder / FILE

@@ -44,6 +44,15 @@ class NGram:
         """The tokens that it knows, those of sentence borders and the unknown one left out."""
         return frozenset(gram[0] for gram in self.logs if len(gram) == 1) - {BEGIN, END, UNKNOWN}
 
+    @property
+    def start(self) -> Gram:
+        """The context before a sentence."""
+        return (BEGIN,)
+
+    def step(self, context: Gram, token: str) -> tuple[float, Gram]:
+        """Return the natural logarithm of a token's probability, and the context behind it."""
+        return self.log(context, token), self.shortened((*context, token))
+
     def log(self, context: Gram, token: str) -> float:
         """Return the natural logarithm of a token's probability behind a context."""
         if (token,) not in self.logs:

@@ -57,7 +57,7 @@ def choose(
     adapter: str | PathLike[str],
     prepared: Prepared | str | PathLike[str],
     *,
-    dev_minutes: float = 3.0,
+    dev_minutes: float = 6.0,
     device: str = "auto",
     backbone: str | None = None,
     allow_sibling: bool = False,

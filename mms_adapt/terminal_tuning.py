@@ -24,8 +24,10 @@ def show_tuned(found: "Tuned", options: Mapping[str, str | float], *, installed:
     )
     out.print(f"  language model  CER {percent(found.dev_cer)}, WER {percent(found.dev_wer)}", markup=False)
     if installed:
-        weight, bonus = options["lm_weight"], options["bonus"]
-        out.print(f"written: {options['lm']}, weight {weight}, bonus {bonus}", markup=False)
+        told = f"written: {options['lm']}, weight {options['lm_weight']}, bonus {options['bonus']}"
+        if "words" in options:
+            told += f"; {options['words']}, of which {percent(found.words_share)} of the words come"
+        out.print(told, markup=False)
         out.print("evaluate and transcribe use it from now on; --decoder greedy does without", markup=False)
         return
     words = " ".join(f"--decoder-option {name}={value}" for name, value in options.items())

@@ -13,6 +13,7 @@ from mms_adapt import plugins
 from mms_adapt.decoders import Decoder, Hypothesis, _hot_words, join
 from mms_adapt.errors import OptionError, VocabError
 from mms_adapt.ngram import NGram, estimate
+from mms_adapt.open_vocabulary import OpenVocabulary
 from mms_adapt.orthography import Orthography
 from mms_adapt.vocab import Vocab, build
 
@@ -194,6 +195,48 @@ def test_a_wide_beam_finds_the_best_of_all_texts(lm: NGram | None, weight: float
         assert beam.decode(logs[None], [len(logs)])[0].text == best, seed
 
 
+def test_a_wide_beam_with_words_beside_letters_finds_the_best_of_all_texts() -> None:
+    options = {"lm": LETTERS, "words": WORDS, "words_share": 0.6}
+    beam = plugins.load("decoders", "beam").build(
+        VOCAB, lm_weight=0.8, bonus=0.4, beam_width=5000, token_floor=-1000.0, **options
+    )
+    both, changed = OpenVocabulary(LETTERS, WORDS, 0.6, list, "|"), 0
+
+    def counted(text: str, total: float, model: OpenVocabulary | NGram) -> float:
+        tokens = list(text.replace(" ", "|"))
+        said = -math.log(model.perplexity([tokens])) * (len(tokens) + 1)
+        return math.log(total) + 0.8 * said + 0.4 * len(tokens)
+
+    for seed in range(12):
+        logs, wanted = few_tokens(seed)
+        totals = texts_and_totals(logs, wanted)
+        best, letters = (
+            max(totals, key=lambda text: counted(text, totals[text], model)) for model in (both, LETTERS)
+        )
+        assert beam.decode(logs[None], [len(logs)])[0].text == best, seed
+        changed += best != letters
+    assert changed
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"lm": LETTERS, "bonus": -0.5}, {"lm": WORDS, "lm_weight": 0.9, "bonus": 1.2},
+    {"lm": LETTERS, "words": WORDS, "lm_weight": 1.5, "bonus": 1.0},
+    {"lm": LETTERS, "hot_words": {"ab": 3.0, "bb": -2.0, "c": 1.0}},
+])  # fmt: skip
+def test_what_is_not_tried_would_not_have_been_kept(
+    options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = np.random.default_rng(3).normal(size=(12, 40, len(VOCAB.tokens))) * 3
+    logits[:, ::2, VOCAB.blank_id] += 6
+    logs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    for width in (1, 2, 5):
+        beam = plugins.load("decoders", "beam").build(VOCAB, beam_width=width, **options)
+        tried = beam.decode(logs, [40] * 12)
+        with monkeypatch.context() as patched:
+            patched.setattr(type(beam), "_least", lambda *_: -math.inf)
+            assert beam.decode(logs, [40] * 12) == tried
+
+
 @pytest.mark.parametrize("lm", [None, LETTERS, WORDS])
 def test_a_wide_beam_with_hot_words_finds_the_best_of_all_texts(lm: NGram | None) -> None:
     hot = {"ab": 2.5, "b": -1.5, "aba": 4.0, "bb": 1.0}
@@ -290,6 +333,9 @@ def test_beam_tells_times_and_confidences() -> None:
         ({"beam_width": 0, "lm_weight": -1.0}, "lm_weight=-1.0: give 0 to 20; beam_width=0"),
         ({"bonus": float("nan")}, "bonus=nan"),
         ({"token_floor": 1}, "token_floor=1.0"),
+        ({"words": WORDS}, "words: they stand beside a model of graphemes, so give lm, too"),
+        ({"lm": LETTERS, "words": WORDS, "words_share": 1}, "words_share=1.0: give 0 to less than 1"),
+        ({"lm": WORDS, "words": WORDS}, "words stands beside an lm of graphemes"),
     ],
 )
 def test_bad_options_of_the_beam_are_told(options: dict[str, object], says: str) -> None:

@@ -45,7 +45,7 @@ STOREYS = [
         "eaf_tier",
     }
     | {"eaf_tier", "ngram", "novelty"},
-    {"ledger", "align", "ties", "marks", "breakdown", "pauses"},
+    {"ledger", "align", "ties", "marks", "breakdown", "pauses", "open_vocabulary"},
     {"draft"},
     {"corpora", "quality", "findings", "splits", "scoring", "decoders", "slider"},
     {"prepared", "reports", "metrics", "writers", "longform"},
@@ -94,7 +94,8 @@ WITHOUT_TORCH = {
     *("__init__ __main__".split()),
     *("stretches longform transcribe_options slider".split()),
     *("scoring breakdown compare writers reports ledger prepare prepared withdrawal".split()),
-    *("journal ngram align decoders registry noted terminal terminal_findings terminal_selection".split()),
+    *("journal ngram open_vocabulary align decoders registry noted".split()),
+    *("terminal terminal_findings terminal_selection".split()),
     *("novelty pauses correction cli_selection cli_adapters terminal_adapters".split()),
     *("cli_slide terminal_slide terminal_tuning".split()),
     *("cli cli_options cli_data cli_language_model cli_scores cli_train".split()),

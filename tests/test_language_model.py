@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import mms_adapt
 from mms_adapt import ngram, registry
 from mms_adapt.cli import app
 from mms_adapt.errors import AdapterError, AdapterMismatchError, OptionError, TextError
-from mms_adapt.language_model import build, options_of, tokens_of, tune
+from mms_adapt.language_model import build, install, options_of, share, tokens_of, tune
+from mms_adapt.open_vocabulary import OpenVocabulary
 from mms_adapt.orthography import Orthography
 from mms_adapt.prepared import Prepared
 from mms_adapt.training import TrainConfig, train
@@ -83,6 +85,41 @@ def test_tuning_never_ends_worse_than_it_began(prepared: Prepared, adapter: Path
             tune(adapter, prepared, lm, dev_minutes=minutes)
 
 
+def test_words_stand_beside_graphemes_where_they_help(
+    prepared: Prepared, adapter: Path, tmp_path: Path
+) -> None:
+    letters, words = build(prepared).model, build(prepared, unit="word").model
+    best = share(prepared, letters, words)
+    dev = [tokens_of(one.reference or "", prepared.vocab, "grapheme") for one in prepared.utterances("dev")]
+    both = OpenVocabulary(letters, words, best, lambda word: tokens_of(word, prepared.vocab, "grapheme"), "|")
+    for other in (0.0, best - 0.1, best + 0.1):
+        if 0 <= other < 1:
+            assert both.perplexity(dev) <= both.with_share(other).perplexity(dev)
+    found = tune(adapter, prepared, letters, words=words)
+    assert found.words_share == best and found.dev_cer <= found.greedy_cer + 1e-9
+    assert options_of(found, "a", "b") == {
+        "lm": "a", "lm_weight": found.lm_weight, "bonus": found.bonus, "words": "b", "words_share": best,
+    }  # fmt: skip
+    assert "words" not in options_of(replace(found, words_share=0.0), "a", "b")
+    strangers = ngram.estimate([["zzz"], ["zz"]], 2)
+    assert share(prepared, letters, strangers) == 0.0
+    with pytest.raises(OptionError, match="words stands beside an lm of graphemes"):
+        tune(adapter, prepared, words, words=words)
+    own = tmp_path / "mdw"
+    shutil.copytree(adapter, own)
+    install(own, letters, found, words)
+    score = mms_adapt.evaluate(own, prepared, split="dev", device="cpu")
+    assert "words=lm.words.arpa@" in score.signature
+    assert score.cer == pytest.approx(found.dev_cer, abs=0.01)
+    (own / "lm.words.arpa").write_text("other", encoding="utf-8")
+    with pytest.raises(AdapterError, match=r"lm\.words\.arpa: it is not the file that passport\.json means"):
+        mms_adapt.evaluate(own, prepared, split="dev", device="cpu")
+    (own / "lm.words.arpa").write_text(words.to_arpa(), encoding="utf-8")
+    install(own, letters, found)
+    assert not (own / "lm.words.arpa").exists()
+    assert "words=" not in mms_adapt.evaluate(own, prepared, split="dev", device="cpu").signature
+
+
 def test_another_language_is_refused(adapter: Path, tmp_path: Path) -> None:
     corpus = tiny.corpus(tmp_path / "corpus", 40)
     manifest = corpus / "utterances.jsonl"
@@ -110,6 +147,8 @@ def test_on_the_command_line(prepared: Prepared, adapter: Path, tmp_path: Path) 
     assert "decoder:beam(bonus=" in signature and "lm=lm.arpa@" in signature
     nowhere = runner.invoke(app, ["tune", str(adapter), str(prepared.folder), "--no-install"])
     assert "make one with mms-adapt lm" in str(nowhere.exception)
+    alone = runner.invoke(app, ["tune", str(adapter), str(prepared.folder), "--words", str(arpa)])
+    assert "--words stands beside --lm" in str(alone.exception)
     wrong = runner.invoke(app, [*words, "--decoder-option", "oops"])
     assert isinstance(wrong.exception, OptionError)
     assert str(wrong.exception) == "--decoder-option 'oops': write KEY=VALUE, such as lm=mdw.arpa"

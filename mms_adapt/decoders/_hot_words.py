@@ -54,6 +54,11 @@ class HotWords:
             self._ahead[place] = max(self._ahead[place], weight * reached / len(token_ids))
         self._weights[place] = weight
 
+    @property
+    def largest(self) -> float:
+        """The largest weight; 0 where none is above."""
+        return max(0.0, *self._weights.values()) if self._weights else 0.0
+
     def step(self, place: int, token: int) -> int:
         """Return where one more token of a word leads."""
         return self._next.get((place, token), OUTSIDE)

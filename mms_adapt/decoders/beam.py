@@ -21,7 +21,8 @@ from mms_adapt import ngram
 from mms_adapt.decoders import _hot_words, _search
 from mms_adapt.decoders._search import NEVER, Search
 from mms_adapt.errors import OptionError
-from mms_adapt.ngram import BEGIN, END, NGram
+from mms_adapt.ngram import END, NGram
+from mms_adapt.open_vocabulary import OpenVocabulary
 
 if TYPE_CHECKING:
     from mms_adapt.vocab import Vocab
@@ -40,6 +41,9 @@ class Options:
         token_floor: Tokens whose log-probability in a frame is lower are not tried there.
         hot_words: What each occurrence of a word adds to the logarithm of a text's probability; or a file of
             a word a line, with a weight behind it where that is not 3.
+        words: An ARPA file, or a model, of words, which stands beside an `lm` of graphemes: words that it
+            knows come from it, and the others are spelt.
+        words_share: Probability that a word comes from there, 0 to less than 1.
     """
 
     lm: NGram | str | PathLike[str] | None = None
@@ -48,9 +52,15 @@ class Options:
     beam_width: int = 16
     token_floor: float = -8.0
     hot_words: Mapping[str, float] | str | PathLike[str] | None = None
+    words: NGram | str | PathLike[str] | None = None
+    words_share: float = 0.3
 
     def __post_init__(self) -> None:
         wrong = []
+        if self.words is not None and self.lm is None:
+            wrong.append("words: they stand beside a model of graphemes, so give lm, too")
+        if not 0 <= self.words_share < 1:
+            wrong.append(f"words_share={self.words_share}: give 0 to less than 1")
         if not 0 <= self.lm_weight <= 20:
             wrong.append(f"lm_weight={self.lm_weight}: give 0 to 20")
         if not -20 <= self.bonus <= 20:
@@ -81,8 +91,13 @@ def build(vocab: "Vocab", **options: Any) -> "Beam":
         "beam_width": int,
         "token_floor": float,
         "hot_words": _search.as_given,
+        "words": _search.as_given,
+        "words_share": float,
     }
     return Beam(vocab, Options(**_search.values("beam", kinds, options)))
+
+
+_SLACK = 1e-3  # by so much more than 1 a file's probabilities may be rounded, to the power of a weight
 
 
 class _Text:
@@ -91,7 +106,7 @@ class _Text:
     __slots__ = ("context", "hot", "parent", "score", "token", "word")
 
     def __init__(
-        self, parent: "_Text | None", token: int, word: str, context: ngram.Gram, score: float, hot: int
+        self, parent: "_Text | None", token: int, word: str, context: Any, score: float, hot: int
     ) -> None:
         self.parent, self.token, self.word, self.context, self.score = parent, token, word, context, score
         self.hot = hot
@@ -111,15 +126,21 @@ class Beam(Search):
 
     def __init__(self, vocab: "Vocab", options: Options) -> None:
         super().__init__(vocab)
-        self.options = options
-        lm = options.lm
-        self.lm = lm if lm is None or isinstance(lm, NGram) else ngram.read(lm)
+        self.options, self._vocab = options, vocab
+        self.lm, words = map(_model, (options.lm, options.words))
+        self.model: NGram | OpenVocabulary | None = self.lm
+        if self.lm is not None and words is not None:
+            delimiter = self.tokens[self.delimiter_id]
+            self.model = OpenVocabulary(self.lm, words, options.words_share, self._spelt, delimiter)
         self.by_grapheme = self.lm is not None and self.tokens[self.delimiter_id] in self.lm.tokens
         self.hot = _hot_words.HotWords(vocab, _hot_words.of(options.hot_words or {}))
+        # the most that one more token can add to a text's score: a language model adds nothing
+        self._most = max(0.0, options.bonus) + 2 * self.hot.largest + _SLACK
 
     def search(self, logs: NDArray[np.float64]) -> list[int]:
         """Return the tokens of the best text, from log-probabilities `(frames, vocab)`."""
-        root = _Text(None, -1, "", (BEGIN,), 0.0, _hot_words.ROOT)
+        start = None if self.model is None else self.model.start
+        root = _Text(None, -1, "", start, 0.0, _hot_words.ROOT)
         known: dict[tuple[_Text, int], _Text] = {}
         beams: dict[_Text, tuple[float, float]] = {root: (0.0, NEVER)}  # ending in a blank; in its token
         for frame in logs:
@@ -135,8 +156,9 @@ class Beam(Search):
         blank: float,
         known: dict[tuple[_Text, int], _Text],
     ) -> dict[_Text, tuple[float, float]]:
-        """Return all texts after one more frame."""
+        """Return the texts after one more frame, but longer ones that could not be among the best."""
         found: dict[_Text, list[float]] = {}
+        least = self._least(beams, steps, blank) - self._most
         for text, (in_blank, in_token) in beams.items():
             both = _add(in_blank, in_token)
             here = found.setdefault(text, [NEVER, NEVER])
@@ -152,11 +174,29 @@ class Beam(Search):
                     if in_blank == NEVER:
                         continue
                 longer = known.get((text, token))
+                reached = (in_blank if token == text.token else both) + log
+                if reached + text.score < least and (longer is None or longer not in beams):
+                    continue
                 if longer is None:
                     longer = known[text, token] = self._longer(text, token)
                 there = found.setdefault(longer, [NEVER, NEVER])
-                there[1] = _add(there[1], (in_blank if token == text.token else both) + log)
+                there[1] = _add(there[1], reached)
         return {text: (pair[0], pair[1]) for text, pair in found.items()}
+
+    def _least(
+        self, beams: dict[_Text, tuple[float, float]], steps: list[tuple[int, float]], blank: float
+    ) -> float:
+        """Return what a text must reach to be among the best: the least that one has that stays."""
+        if len(beams) < self.options.beam_width:
+            return NEVER
+        logs = dict(steps)
+        least = math.inf
+        for text, (in_blank, in_token) in beams.items():
+            stays = _add(in_blank, in_token) + blank
+            if text.token in logs:
+                stays = _add(stays, in_token + logs[text.token])
+            least = min(least, stays + text.score + self.hot.ahead(text.hot))
+        return least
 
     def _kept(self, beams: dict[_Text, tuple[float, float]]) -> dict[_Text, tuple[float, float]]:
         """Return the best texts."""
@@ -201,12 +241,21 @@ class Beam(Search):
         score, context = self._scored(text, text.word)
         return score + self.options.lm_weight * self.lm.log(context, END) + added
 
-    def _scored(self, text: _Text, token: str) -> tuple[float, ngram.Gram]:
+    def _scored(self, text: _Text, token: str) -> tuple[float, Any]:
         """Return score and context behind one more token of the language model."""
-        if self.lm is None:
+        if self.model is None:
             return text.score, text.context
-        score = text.score + self.options.lm_weight * self.lm.log(text.context, token) + self.options.bonus
-        return score, self.lm.shortened((*text.context, token))
+        log, context = self.model.step(text.context, token)
+        return text.score + self.options.lm_weight * log + self.options.bonus, context
+
+    def _spelt(self, word: str) -> list[str]:
+        """Return a word's graphemes."""
+        return [self.tokens[one] for one in self._vocab.encode(word, unknown="unk")]
+
+
+def _model(given: NGram | str | PathLike[str] | None) -> NGram | None:
+    """Return a language model that may be a file."""
+    return given if given is None or isinstance(given, NGram) else ngram.read(given)
 
 
 def _add(left: float, right: float) -> float:

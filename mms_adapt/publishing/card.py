@@ -183,7 +183,7 @@ def _licence(written: Passport, how: Publication) -> str:
         f"{_line(written.data_licence) or 'not noted'})."
     )
     if how.language_model:
-        told += " `lm.arpa` counts letters or words of the training transcripts."
+        told += " The `.arpa` files count letters or words of the training transcripts."
     return told
 
 
