@@ -109,6 +109,5 @@ def _models(prepared: Path, lm: Path | None, words: Path | None) -> "tuple[NGram
     if words is not None and lm is None:
         raise OptionError("--words stands beside --lm, a model of graphemes: give that, too, or neither")
     if lm is None:
-        made = (language_model.build(prepared, unit=unit).model for unit in ("grapheme", "word"))
-        return next(made), next(made)
+        return language_model.build_both(prepared)
     return ngram.read(lm), None if words is None else ngram.read(words)

@@ -5,34 +5,28 @@ the beam decoder that make fewest errors on the dev set. The test set is never r
 out of the model. It does not know how models are estimated or searched.
 """
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
-from mms_adapt import audio, files, ngram, passport, text
+from mms_adapt import audio, contents, files, ngram, passport, text
 from mms_adapt.decoders import beam
+from mms_adapt.decoding_trial import DecodingTrial, tokens_of
 from mms_adapt.errors import OptionError, SplitError, TextError
-from mms_adapt.manifest import Utterance, evenly
+from mms_adapt.manifest import evenly
 from mms_adapt.ngram import NGram
 from mms_adapt.open_vocabulary import OpenVocabulary
 from mms_adapt.prepared import Prepared
-from mms_adapt.scoring import score
 from mms_adapt.ties import sentence_key
 from mms_adapt.transcribe_options import TranscribeOptions
 from mms_adapt.transcriber import Transcriber
-from mms_adapt.vocab import Vocab
-from mms_adapt.windows import Emissions
 
 Progress = Callable[..., None]
 FILE, WORDS_FILE = "lm.arpa", "lm.words.arpa"
 UNITS = {"grapheme": 6, "word": 3}  # and the order that suits each
-_WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
 _SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-_RELIEFS = (0.0, 0.3, 0.6, 0.8, 1.0, 1.2, 1.5)  # shares of what a token costs that its bonus gives back
-_DEAREST = 10.0  # what a token may cost at most where the search begins, though a model knows none of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +124,22 @@ def build(
     )  # fmt: skip
 
 
+def build_both(prepared: Prepared | str | PathLike[str]) -> tuple[NGram, NGram | None]:
+    """Make a model of graphemes and one of words, to stand beside it, from the training transcripts.
+
+    Returns:
+        Both; no model of words where no sentence has two, as in lists of words or scripts without spaces.
+
+    Raises:
+        TextError: If no sentence is left.
+    """
+    data = Prepared.of(prepared)
+    graphemes = build(data).model
+    if data.vocab.tokens[data.vocab.delimiter_id] not in graphemes.tokens:
+        return graphemes, None
+    return graphemes, build(data, unit="word").model
+
+
 def share(prepared: Prepared | str | PathLike[str], graphemes: NGram, words: NGram) -> float:
     """Return the share of words that should come from a model of words, rather than be spelt.
 
@@ -156,13 +166,6 @@ def share(prepared: Prepared | str | PathLike[str], graphemes: NGram, words: NGr
         graphemes, words, 0.0, lambda word: tokens_of(word, data.vocab, "grapheme"), delimiter
     )
     return min(_SHARES, key=lambda one: both.with_share(one).perplexity(dev))
-
-
-def tokens_of(sentence: str, vocab: Vocab, unit: str) -> list[str]:
-    """Return a sentence as a language model's tokens: words, or graphemes with a delimiter between words."""
-    if unit == "word":
-        return sentence.split()
-    return [vocab.tokens[one] for one in vocab.encode(sentence, unknown="unk")]
 
 
 def _lines(texts: Iterable[str | PathLike[str]]) -> Iterator[str]:
@@ -231,71 +234,9 @@ def tune(
     through_beam = beam.Options(
         model, beam_width=beam_width, words=beside if spelt else None, words_share=spelt
     )
-    trial = _Trial(data, utterances, heard, transcriber.vocab, through_beam, unit, progress)
+    trial = DecodingTrial(data, utterances, heard, transcriber.vocab, through_beam, unit, progress)
     greedy, best = trial.rates(None), trial.searched()
     return Tuned(*best, *trial.rates(best), *greedy, len(utterances), len(trial.known) - 1, spelt)
-
-
-class _Trial:
-    """Error rates of settings on the dev set, each reckoned once."""
-
-    def __init__(
-        self,
-        data: Prepared,
-        utterances: Sequence[Utterance],
-        heard: Sequence[Emissions],
-        vocab: Vocab,
-        options: beam.Options,
-        unit: str,
-        progress: Progress | None,
-    ) -> None:
-        self.normalise = text.get(data.normaliser, target_lang=data.target_lang)
-        self.references = [one.reference or "" for one in utterances]
-        self.heard, self.vocab, self.options = heard, vocab, options
-        self.unit, self.progress = unit, progress
-        self.known: dict[tuple[float, float] | None, tuple[float, float]] = {}
-
-    def searched(self) -> tuple[float, float]:
-        """Return weight and bonus that were found best."""
-        cost = self.cost()
-
-        def setting(pair: tuple[float, float]) -> tuple[float, float]:
-            weight, relief = pair
-            return weight, round(weight * relief * cost, 2)
-
-        def wrong(pair: tuple[float, float]) -> float:
-            return self.rates(setting(pair))[self.unit == "wer"]
-
-        best = (0.5, 1.0)
-        for _ in range(2):
-            best = min(((one, best[1]) for one in (best[0], *_WEIGHTS)), key=wrong)
-            best = min(((best[0], one) for one in (best[1], *_RELIEFS)), key=wrong)
-        return setting(best)
-
-    def cost(self) -> float:
-        """Return what a token costs on average with a weight of 1, in natural logarithms."""
-        decoder = beam.Beam(self.vocab, self.options)
-        if decoder.model is None:
-            return 0.0
-        unit = "grapheme" if decoder.by_grapheme else "word"
-        spoken = (tokens_of(one, self.vocab, unit) for one in self.references)
-        return min(_DEAREST, math.log(decoder.model.perplexity(spoken)))
-
-    def rates(self, setting: tuple[float, float] | None) -> tuple[float, float]:
-        """Return character and word error rate of weight and bonus, or of no language model."""
-        if setting not in self.known:
-            options = beam.Options(beam_width=self.options.beam_width)
-            if setting is not None:
-                options = replace(self.options, lm_weight=setting[0], bonus=setting[1])
-            decoder = beam.Beam(self.vocab, options)
-            texts = [self.normalise(decoder.decode(one[None], [len(one)])[0].text) for one in self.heard]
-            found = score(self.references, texts, bootstrap=0)
-            self.known[setting] = found.cer, found.wer
-            if self.progress:
-                best = min(pair[self.unit == "wer"] for pair in self.known.values())
-                note = f"best {self.unit.upper()} {100 * best:.1f} %"
-                self.progress("tune", len(self.known), 1 + 2 * (len(_WEIGHTS) + len(_RELIEFS)), note)
-        return self.known[setting]
 
 
 def options_of(
@@ -332,19 +273,18 @@ def install(adapter: str | PathLike[str], lm: NGram, tuned: Tuned, words: NGram 
     folder, content = Path(adapter), {FILE: lm.to_arpa()}
     if words is not None and tuned.words_share:
         content[WORDS_FILE] = words.to_arpa()
-    written = passport.read(folder)
-    passport.check_files(folder, written)
-    for name, arpa in content.items():
-        files.write(folder / name, arpa)
-    beside = WORDS_FILE if WORDS_FILE in content else None
-    decoder = {"name": "beam", "options": options_of(tuned, FILE, beside)}
-    hashes = {name: passport.file_sha256(folder / name) for name in content}
-
-    def with_model(one: passport.Passport) -> passport.Passport:
-        others = {name: held for name, held in one.files.items() if name != WORDS_FILE}
-        return replace(one, decoder=decoder, files={**others, **hashes})
-
-    passport.change(folder, with_model)
-    if beside is None:
+    options = options_of(tuned, FILE, WORDS_FILE if WORDS_FILE in content else None)
+    with files.alone(folder):
+        written = passport.read(folder)
+        passport.check_files(folder, written)
+        # whoever stops in between leaves an adapter without a model, which opens
+        others = {name: one for name, one in written.files.items() if name not in (FILE, WORDS_FILE)}
+        bare = replace(written, decoder={}, files=others)
+        files.write(folder / passport.FILE, bare.to_json())
         (folder / WORDS_FILE).unlink(missing_ok=True)
+        for name, arpa in content.items():
+            files.write(folder / name, arpa)
+        hashes = {name: contents.hash_of(arpa.encode("utf-8")) for name, arpa in content.items()}
+        told = replace(bare, decoder={"name": "beam", "options": options}, files={**others, **hashes})
+        files.write(folder / passport.FILE, told.to_json())
     return folder / FILE

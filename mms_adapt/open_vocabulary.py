@@ -157,7 +157,7 @@ class OpenVocabulary:
     def _mixed(self, known: float, unknown: float, log_spelling: float) -> float:
         """Return the logarithm of a probability from either model."""
         spelt = math.log(1 - self.share * (1 - unknown)) + log_spelling
-        if known <= 0 or not self.share:
+        if self.share * known <= 0:
             return spelt
         word = math.log(self.share * known)
         high, low = (word, spelt) if word > spelt else (spelt, word)
@@ -166,10 +166,11 @@ class OpenVocabulary:
     def _reckoned(self, history: Gram) -> _Next:
         """Return what may come behind some words."""
         chances = self._chances(history)
-        ended, unknown = (math.exp(self.words.log(history, one)) for one in (END, UNKNOWN))
+        ended = math.exp(self.words.log(history, END))
         ended = min(ended, 1 - 1e-6)
-        below = np.concatenate([[0.0], np.cumsum(chances)]) / (1 - ended)
-        return _Next(below, max(0.0, 1.0 - float(below[-1])) if unknown else 0.0, ended)
+        # as a file is rounded, its words and the end may sum to more than 1
+        below = np.concatenate([[0.0], np.cumsum(chances)]) / max(1 - ended, float(chances.sum()))
+        return _Next(below, max(0.0, 1.0 - float(below[-1])), ended)
 
     def _chances(self, history: Gram) -> NDArray[np.float64]:
         """Return the probability of every word of the vocabulary behind others, `(words,)`."""

@@ -55,7 +55,10 @@ class Transcriber:
         own: dict[str, Any] = {}
         if name == "auto":
             name, own = passport.decoder_of(adapter.path or Path(), adapter.passport)
-        self.decoder_name, self.decoder_options = name, {**own, **(options.decoder_options or {})}
+        given = options.decoder_options or {}
+        if "lm" in given:  # the words of the adapter's own model stand beside that alone
+            own = {key: value for key, value in own.items() if key not in ("words", "words_share")}
+        self.decoder_name, self.decoder_options = name, {**own, **given}
         if options.decoder == "auto" and name == "greedy" and self.decoder_options.get("hot_words"):
             self.decoder_name = name = "beam"  # greedy knows no words
         build = plugins.load("decoders", name).build

@@ -69,7 +69,7 @@ STOREYS = [
     {"task", "withdrawal"},
     {"step", "finishing"},
     {"keeping", "mixed"},
-    {"training", "many", "transcriber"},
+    {"training", "many", "transcriber", "decoding_trial"},
     {"evaluate", "language_model", "word_times", "voice", "correction", "drafts"},
     {"learning_curve", "residents", "selection", "slide", "part_length", "audit", "publishing"},
     {"bank"},

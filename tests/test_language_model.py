@@ -10,10 +10,11 @@ import tiny
 from typer.testing import CliRunner
 
 import mms_adapt
-from mms_adapt import ngram, registry
+from mms_adapt import files, ngram, registry
 from mms_adapt.cli import app
+from mms_adapt.decoding_trial import DecodingTrial
 from mms_adapt.errors import AdapterError, AdapterMismatchError, OptionError, TextError
-from mms_adapt.language_model import build, install, options_of, share, tokens_of, tune
+from mms_adapt.language_model import Tuned, build, build_both, install, options_of, share, tokens_of, tune
 from mms_adapt.open_vocabulary import OpenVocabulary
 from mms_adapt.orthography import Orthography
 from mms_adapt.prepared import Prepared
@@ -111,6 +112,9 @@ def test_words_stand_beside_graphemes_where_they_help(
     score = mms_adapt.evaluate(own, prepared, split="dev", device="cpu")
     assert "words=lm.words.arpa@" in score.signature
     assert score.cer == pytest.approx(found.dev_cer, abs=0.01)
+    (tmp_path / "words.arpa").write_text(words.to_arpa(), encoding="utf-8")
+    other = {"lm": str(tmp_path / "words.arpa"), "bonus": 5.0}  # beside which its own words have no place
+    assert "words=" not in mms_adapt.evaluate(own, prepared, device="cpu", decoder_options=other).signature
     (own / "lm.words.arpa").write_text("other", encoding="utf-8")
     with pytest.raises(AdapterError, match=r"lm\.words\.arpa: it is not the file that passport\.json means"):
         mms_adapt.evaluate(own, prepared, split="dev", device="cpu")
@@ -118,6 +122,54 @@ def test_words_stand_beside_graphemes_where_they_help(
     install(own, letters, found)
     assert not (own / "lm.words.arpa").exists()
     assert "words=" not in mms_adapt.evaluate(own, prepared, split="dev", device="cpu").signature
+
+
+def test_whoever_stops_while_a_model_is_put_in_leaves_an_adapter_that_opens(
+    prepared: Prepared, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letters, words = build_both(prepared)
+    assert words is not None
+    found, own = Tuned(0.5, 0.5, 0.1, 0.1, 0.2, 0.2, 3, 4, 0.3), tmp_path / "mdw"
+    shutil.copytree(adapter, own)
+    install(own, letters, found, words)
+    real = files.write
+    for survived in range(4):
+        left = survived
+
+        def fail(path: Path, content: bytes | str) -> None:
+            nonlocal left
+            if not left:
+                raise OSError("the disk is full")
+            left -= 1
+            real(path, content)
+
+        with monkeypatch.context() as patched, pytest.raises(OSError, match="full"):
+            patched.setattr(files, "write", fail)
+            install(own, letters, found, words)
+        score = mms_adapt.evaluate(own, prepared, device="cpu")
+        assert ("decoder:greedy|" in score.signature) == (survived > 0)
+    install(own, letters, found, words)
+    assert "words=lm.words.arpa@" in mms_adapt.evaluate(own, prepared, device="cpu").signature
+
+
+def test_where_no_sentence_has_two_words_there_is_no_model_of_words(tmp_path: Path) -> None:
+    corpus = tiny.corpus(tmp_path / "corpus", 40)
+    manifest = corpus / "utterances.jsonl"
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        row["transcript"] = row["transcript"].replace(" ", "")
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    letters, words = build_both(mms_adapt.prepare(corpus, tmp_path / "prepared", target_lang="mdw"))
+    assert words is None and "|" not in letters.tokens
+
+
+@pytest.mark.parametrize("cost", [0.0, 9.5, 10.0])
+def test_a_dear_model_is_tuned_within_what_the_decoder_takes(
+    cost: float, prepared: Prepared, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DecodingTrial, "cost", lambda _: cost)
+    found = tune(adapter, prepared, build(prepared).model)
+    assert 0 <= found.bonus <= 20 and found.dev_cer <= found.greedy_cer + 1e-9
 
 
 def test_another_language_is_refused(adapter: Path, tmp_path: Path) -> None:

@@ -95,6 +95,17 @@ def test_words_that_cannot_be_spelt_are_left_to_spelling() -> None:
     assert total == pytest.approx(1, rel=1e-9)
 
 
+def test_a_file_whose_numbers_are_rounded_still_sums_to_one() -> None:
+    logs = dict(WORDS.logs)
+    logs["ab", END] = 0.0  # as a file may have it that keeps few digits
+    both = model(0.5, NGram(2, logs, WORDS.backoffs))
+    place = both.start
+    for token in (None, "a", "b", "|", "b"):
+        place = place if token is None else both.step(place, token)[1]
+        total = sum(math.exp(both.step(place, one)[0]) for one in [*GRAPHEMES.tokens, UNKNOWN, END])
+        assert total == pytest.approx(1, rel=1e-9)
+
+
 def test_bad_input_is_told() -> None:
     for share in (-0.1, 1.0, math.nan):
         with pytest.raises(OptionError, match=r"words_share=.*: give 0 to less than 1"):

@@ -10,7 +10,8 @@ vocabulary continuous speech recognition using bi-directional recurrent DNNs", 2
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,9 @@ from mms_adapt.open_vocabulary import OpenVocabulary
 
 if TYPE_CHECKING:
     from mms_adapt.vocab import Vocab
+
+
+LARGEST = 20.0  # a weight or bonus
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,9 @@ class Options:
             wrong.append("words: they stand beside a model of graphemes, so give lm, too")
         if not 0 <= self.words_share < 1:
             wrong.append(f"words_share={self.words_share}: give 0 to less than 1")
-        if not 0 <= self.lm_weight <= 20:
+        if not 0 <= self.lm_weight <= LARGEST:
             wrong.append(f"lm_weight={self.lm_weight}: give 0 to 20")
-        if not -20 <= self.bonus <= 20:
+        if not -LARGEST <= self.bonus <= LARGEST:
             wrong.append(f"bonus={self.bonus}: give -20 to 20")
         if not 1 <= self.beam_width <= 10_000:
             wrong.append(f"beam_width={self.beam_width}: give 1 to 10000")
@@ -134,8 +138,17 @@ class Beam(Search):
             self.model = OpenVocabulary(self.lm, words, options.words_share, self._spelt, delimiter)
         self.by_grapheme = self.lm is not None and self.tokens[self.delimiter_id] in self.lm.tokens
         self.hot = _hot_words.HotWords(vocab, _hot_words.of(options.hot_words or {}))
-        # the most that one more token can add to a text's score: a language model adds nothing
-        self._most = max(0.0, options.bonus) + 2 * self.hot.largest + _SLACK
+
+    @property
+    def _most(self) -> float:
+        """The most that one more token can add to a text's score: a language model adds nothing."""
+        return max(0.0, self.options.bonus) + 2 * self.hot.largest + _SLACK
+
+    def weighted(self, lm_weight: float, bonus: float) -> "Beam":
+        """Return the decoder with the same models, counted otherwise."""
+        found = copy(self)
+        found.options = replace(self.options, lm_weight=lm_weight, bonus=bonus)
+        return found
 
     def search(self, logs: NDArray[np.float64]) -> list[int]:
         """Return the tokens of the best text, from log-probabilities `(frames, vocab)`."""
