@@ -18,6 +18,7 @@ from mms_adapt.windows import Emissions
 Progress = Callable[..., None]
 _WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
 _RELIEFS = (0.0, 0.3, 0.6, 0.8, 1.0, 1.2, 1.5)  # shares of what a token costs that its bonus gives back
+_OTHER = 0.1  # how much the other rate counts: on minutes of speech, what is hardly lower is lower by chance
 _DEAREST = 10.0  # what a token may cost at most where the search begins, though a model knows none of them
 
 
@@ -37,7 +38,7 @@ class DecodingTrial:
         heard: Emissions of each.
         vocab: The adapter's vocabulary.
         options: The search, with its language model; weight and bonus are what is tried.
-        unit: What is to be low: "cer" or "wer".
+        unit: What is to be low: "cer" or "wer"; the other counts a tenth.
         progress: Called with ("tune", done, total, note).
     """
 
@@ -66,7 +67,8 @@ class DecodingTrial:
             return weight, min(beam.LARGEST, round(weight * relief * cost, 2))
 
         def wrong(pair: tuple[float, float]) -> float:
-            return self.rates(setting(pair))[self.unit == "wer"]
+            cer, wer = self.rates(setting(pair))
+            return wer + _OTHER * cer if self.unit == "wer" else cer + _OTHER * wer
 
         best = (0.5, 1.0)
         for _ in range(2):

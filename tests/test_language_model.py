@@ -71,14 +71,19 @@ def test_other_text_goes_in_but_not_the_sentences_to_be_measured(prepared: Prepa
         build(prepared, unit="letter")
 
 
+def wrong(found: Tuned) -> float:
+    """What is made low where characters count."""
+    return found.dev_cer + found.dev_wer / 10
+
+
 def test_tuning_never_ends_worse_than_it_began(prepared: Prepared, adapter: Path) -> None:
     lm, told = build(prepared).model, []
     found = tune(adapter, prepared, lm, progress=lambda *words: told.append(words))
-    assert found.greedy_cer > 0 and found.dev_cer <= found.greedy_cer + 1e-9
+    assert found.greedy_cer > 0 and wrong(found) <= found.greedy_cer + found.greedy_wer / 10 + 1e-9
     assert found.utterances == len(prepared.utterances("dev")) and found.tried >= 9
     assert told[-1][0] == "tune" and len(told) == found.tried + 1
     by_words = tune(adapter, prepared, lm, unit="wer")
-    assert by_words.dev_wer <= found.dev_wer
+    assert by_words.dev_wer + by_words.dev_cer / 10 <= found.dev_wer + found.dev_cer / 10
     with pytest.raises(OptionError, match="unit='ser'"):
         tune(adapter, prepared, lm, unit="ser")
     for minutes in (0.0, -1.0, float("nan")):
@@ -97,7 +102,7 @@ def test_words_stand_beside_graphemes_where_they_help(
         if 0 <= other < 1:
             assert both.perplexity(dev) <= both.with_share(other).perplexity(dev)
     found = tune(adapter, prepared, letters, words=words)
-    assert found.words_share == best and found.dev_cer <= found.greedy_cer + 1e-9
+    assert found.words_share == best and wrong(found) <= found.greedy_cer + found.greedy_wer / 10 + 1e-9
     assert options_of(found, "a", "b") == {
         "lm": "a", "lm_weight": found.lm_weight, "bonus": found.bonus, "words": "b", "words_share": best,
     }  # fmt: skip
@@ -169,7 +174,7 @@ def test_a_dear_model_is_tuned_within_what_the_decoder_takes(
 ) -> None:
     monkeypatch.setattr(DecodingTrial, "cost", lambda _: cost)
     found = tune(adapter, prepared, build(prepared).model)
-    assert 0 <= found.bonus <= 20 and found.dev_cer <= found.greedy_cer + 1e-9
+    assert 0 <= found.bonus <= 20 and wrong(found) <= found.greedy_cer + found.greedy_wer / 10 + 1e-9
 
 
 def test_another_language_is_refused(adapter: Path, tmp_path: Path) -> None:
