@@ -203,8 +203,7 @@ def tune(
         lm: The model, or its ARPA file.
         words: A model of words, or its ARPA file, to stand beside one of graphemes; `share` says how much it
             counts among the two.
-        unit: What is to be low: "cer" or "wer"; the other counts a tenth, so that it decides where the one is
-            hardly lower.
+        unit: What is to be low: "cer" or "wer"; the other counts a tenth.
         dev_minutes: At most so much of the dev set is used, evenly taken.
         beam_width: Texts that are kept after each frame.
         device: "auto", "cpu", "cuda" or "cuda:1".
