@@ -26,7 +26,7 @@ def tokens_of(sentence: str, vocab: Vocab, unit: str) -> list[str]:
     """Return a sentence as a language model's tokens: words, or graphemes with a delimiter between words."""
     if unit == "word":
         return sentence.split()
-    return [vocab.tokens[one] for one in vocab.encode(sentence, unknown="unk")]
+    return vocab.spell(sentence)
 
 
 class DecodingTrial:

@@ -158,13 +158,11 @@ def share(prepared: Prepared | str | PathLike[str], graphemes: NGram, words: NGr
         SplitError: If the dev set is empty.
     """
     data = Prepared.of(prepared)
-    dev = [tokens_of(one.reference or "", data.vocab, "grapheme") for one in data.utterances("dev")]
+    dev = [data.vocab.spell(one.reference or "") for one in data.utterances("dev")]
     if not dev:
         raise SplitError(f"{data.folder}: the dev set is empty, so nothing can be tuned")
     delimiter = data.vocab.tokens[data.vocab.delimiter_id]
-    both = OpenVocabulary(
-        graphemes, words, 0.0, lambda word: tokens_of(word, data.vocab, "grapheme"), delimiter
-    )
+    both = OpenVocabulary(graphemes, words, 0.0, data.vocab.spell, delimiter)
     return min(_SHARES, key=lambda one: both.with_share(one).perplexity(dev))
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from mms_adapt.errors import OptionError, TextError
 
@@ -25,8 +26,43 @@ _ABSENT = -99.0  # what ARPA files write for a probability of 0
 Gram = tuple[str, ...]
 
 
+class Model:
+    """What gives each token of a sentence a probability, one after the other."""
+
+    @property
+    def start(self) -> Any:
+        """The place before a sentence."""
+        raise NotImplementedError
+
+    def step(self, place: Any, token: str) -> tuple[float, Any]:
+        """Return the natural logarithm of a token's probability at a place, and the place behind it."""
+        raise NotImplementedError
+
+    def sentence(self, tokens: Sequence[str]) -> float:
+        """Return the natural logarithm of a whole sentence's probability, its end included."""
+        place, total = self.start, 0.0
+        for one in (*tokens, END):
+            log, place = self.step(place, one)
+            total += log
+        return total
+
+    def perplexity(self, sentences: Iterable[Sequence[str]]) -> float:
+        """Return the perplexity a token, sentence ends counted as tokens.
+
+        Raises:
+            TextError: If there is no sentence.
+        """
+        total, count = 0.0, 0
+        for one in sentences:
+            total += self.sentence(one)
+            count += len(one) + 1
+        if not count:
+            raise TextError("there is no sentence, so there is no perplexity")
+        return math.exp(-total / count)
+
+
 @dataclass(frozen=True)
-class NGram:
+class NGram(Model):
     """An n-gram model with back-off.
 
     Attributes:
@@ -71,29 +107,6 @@ class NGram:
     def shortened(self, context: Gram) -> Gram:
         """Return the end of a context that can matter for what follows."""
         return context[len(context) - self.order + 1 :] if len(context) >= self.order else context
-
-    def sentence(self, tokens: Sequence[str]) -> float:
-        """Return the natural logarithm of a whole sentence's probability, its end included."""
-        context: Gram = (BEGIN,)
-        total = 0.0
-        for one in (*tokens, END):
-            total += self.log(context, one)
-            context = self.shortened((*context, one))
-        return total
-
-    def perplexity(self, sentences: Iterable[Sequence[str]]) -> float:
-        """Return the perplexity a token, sentence ends counted as tokens.
-
-        Raises:
-            TextError: If there is no sentence.
-        """
-        total, count = 0.0, 0
-        for one in sentences:
-            total += self.sentence(one)
-            count += len(one) + 1
-        if not count:
-            raise TextError("there is no sentence, so there is no perplexity")
-        return math.exp(-total / count)
 
     def to_arpa(self) -> str:
         """Return the model in ARPA's format."""

@@ -14,7 +14,7 @@ the sums.
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,8 +22,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from mms_adapt.errors import OptionError, TextError
-from mms_adapt.ngram import BEGIN, END, UNKNOWN, Gram, NGram
+from mms_adapt.errors import OptionError
+from mms_adapt.ngram import BEGIN, END, UNKNOWN, Gram, Model, NGram
 
 _LAST = "\U0010ffff"  # sorts behind every grapheme
 _MOST_BYTES = 64 << 20  # for probabilities of words that were asked for lately
@@ -68,7 +68,7 @@ class _Next:
     ended: float
 
 
-class OpenVocabulary:
+class OpenVocabulary(Model):
     """Words, and graphemes for those that are unknown.
 
     Args:
@@ -196,20 +196,3 @@ class OpenVocabulary:
         return {
             context: (np.array(places), np.exp(np.array(logs))) for context, (places, logs) in found.items()
         }
-
-    def perplexity(self, sentences: Iterable[Sequence[str]]) -> float:
-        """Return the perplexity a grapheme, sentence ends counted as graphemes.
-
-        Raises:
-            TextError: If there is no sentence.
-        """
-        total, count = 0.0, 0
-        for one in sentences:
-            place = self.start
-            for token in (*one, END):
-                log, place = self.step(place, token)
-                total += log
-                count += 1
-        if not count:
-            raise TextError("there is no sentence, so there is no perplexity")
-        return math.exp(-total / count)

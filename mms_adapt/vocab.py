@@ -102,6 +102,10 @@ class Vocab:
             ids += (self._letters.get(one, other) for one in self.orthography.split(word))
         return ids
 
+    def spell(self, text: str) -> list[str]:
+        """Return the tokens of a text as `encode` orders them; what is outside becomes the unknown one."""
+        return [self.tokens[one] for one in self.encode(text, unknown="unk")]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids; special tokens fall away, repeats stay.
 

@@ -107,18 +107,8 @@ def test_saving_over_an_adapter_replaces_it(base: Backbone, folder: Path) -> Non
 def test_a_crash_while_writing_leaves_the_old_or_nothing(
     base: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = files.write
     for survived in range(3):
-        left = survived
-
-        def fail(path: Path, content: bytes | str) -> None:
-            nonlocal left
-            if not left:
-                raise OSError("the disk is full")
-            left -= 1
-            real(path, content)
-
-        monkeypatch.setattr(files, "write", fail)
+        monkeypatch.setattr(files, "write", tiny.full_after(survived))
         with pytest.raises(OSError, match="full"):
             adapter(base).save(tmp_path / "new")
         assert not list(tmp_path.iterdir())

@@ -137,19 +137,9 @@ def test_whoever_stops_while_a_model_is_put_in_leaves_an_adapter_that_opens(
     found, own = Tuned(0.5, 0.5, 0.1, 0.1, 0.2, 0.2, 3, 4, 0.3), tmp_path / "mdw"
     shutil.copytree(adapter, own)
     install(own, letters, found, words)
-    real = files.write
     for survived in range(4):
-        left = survived
-
-        def fail(path: Path, content: bytes | str) -> None:
-            nonlocal left
-            if not left:
-                raise OSError("the disk is full")
-            left -= 1
-            real(path, content)
-
         with monkeypatch.context() as patched, pytest.raises(OSError, match="full"):
-            patched.setattr(files, "write", fail)
+            patched.setattr(files, "write", tiny.full_after(survived))
             install(own, letters, found, words)
         score = mms_adapt.evaluate(own, prepared, device="cpu")
         assert ("decoder:greedy|" in score.signature) == (survived > 0)

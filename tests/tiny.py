@@ -1,6 +1,7 @@
 """Tiny stand-ins made on the spot: a model of MMS's shape with random weights, and sound to be learnt."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from transformers import (
     Wav2Vec2ForSequenceClassification,
 )
 
-from mms_adapt import checkpoint, plugins
+from mms_adapt import checkpoint, files, plugins
 from mms_adapt.adapters import attention
 from mms_adapt.audio import frame_count
 from mms_adapt.backbone import Backbone
@@ -24,6 +25,7 @@ from mms_adapt.checkpoint import AdapterFolder
 from mms_adapt.passport import Passport
 from mms_adapt.vocab import Vocab, build
 
+_WRITE = files.write
 RATE_HZ = 16_000
 LETTERS, TONES_HZ, LETTER_S = "abcd", (600, 2100, 4200, 7000), 0.2
 SHAPE: dict[str, Any] = {
@@ -250,3 +252,17 @@ def lid(folder: Path, codes: tuple[str, ...] = LID_CODES, **changes: object) -> 
     Wav2Vec2ForSequenceClassification(config).eval().save_pretrained(folder)
     Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(folder)
     return folder
+
+
+def full_after(count: int) -> Callable[[Path, bytes | str], None]:
+    """Return what to put in the place of `files.write` on a disk that is full after so many files."""
+    left = count
+
+    def write(path: Path, content: bytes | str) -> None:
+        nonlocal left
+        if not left:
+            raise OSError("the disk is full")
+        left -= 1
+        _WRITE(path, content)
+
+    return write

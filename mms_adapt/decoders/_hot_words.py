@@ -44,6 +44,7 @@ class HotWords:
                 self._add(vocab.encode(word), float(weight))
         if wrong:
             raise OptionError("; ".join(wrong))
+        self.largest = max([0.0, *self._weights.values()])
 
     def _add(self, token_ids: list[int], weight: float) -> None:
         place = ROOT
@@ -53,11 +54,6 @@ class HotWords:
                 self._ahead.append(0.0)
             self._ahead[place] = max(self._ahead[place], weight * reached / len(token_ids))
         self._weights[place] = weight
-
-    @property
-    def largest(self) -> float:
-        """The largest weight; 0 where none is above."""
-        return max(0.0, *self._weights.values()) if self._weights else 0.0
 
     def step(self, place: int, token: int) -> int:
         """Return where one more token of a word leads."""

@@ -22,7 +22,7 @@ from mms_adapt import ngram
 from mms_adapt.decoders import _hot_words, _search
 from mms_adapt.decoders._search import NEVER, Search
 from mms_adapt.errors import OptionError
-from mms_adapt.ngram import END, NGram
+from mms_adapt.ngram import END, Model, NGram
 from mms_adapt.open_vocabulary import OpenVocabulary
 
 if TYPE_CHECKING:
@@ -130,13 +130,13 @@ class Beam(Search):
 
     def __init__(self, vocab: "Vocab", options: Options) -> None:
         super().__init__(vocab)
-        self.options, self._vocab = options, vocab
+        self.options = options
         self.lm, words = map(_model, (options.lm, options.words))
-        self.model: NGram | OpenVocabulary | None = self.lm
+        self.model: Model | None = self.lm
+        delimiter = self.tokens[self.delimiter_id]
         if self.lm is not None and words is not None:
-            delimiter = self.tokens[self.delimiter_id]
-            self.model = OpenVocabulary(self.lm, words, options.words_share, self._spelt, delimiter)
-        self.by_grapheme = self.lm is not None and self.tokens[self.delimiter_id] in self.lm.tokens
+            self.model = OpenVocabulary(self.lm, words, options.words_share, vocab.spell, delimiter)
+        self.by_grapheme = self.lm is not None and delimiter in self.lm.tokens
         self.hot = _hot_words.HotWords(vocab, _hot_words.of(options.hot_words or {}))
 
     @property
@@ -260,10 +260,6 @@ class Beam(Search):
             return text.score, text.context
         log, context = self.model.step(text.context, token)
         return text.score + self.options.lm_weight * log + self.options.bonus, context
-
-    def _spelt(self, word: str) -> list[str]:
-        """Return a word's graphemes."""
-        return [self.tokens[one] for one in self._vocab.encode(word, unknown="unk")]
 
 
 def _model(given: NGram | str | PathLike[str] | None) -> NGram | None:
