@@ -25,7 +25,7 @@ from mms_adapt.tensor_file import Views
 from mms_adapt.vocab import Vocab
 
 HEAD = "lm_head."
-_THREADS = min(4, os.cpu_count() or 1)  # that hash an adapter's file
+_THREADS = min(2, os.cpu_count() or 1)  # that hash an adapter's file; more of them wait for Python
 OWN_BACKBONE = "backbone"  # the folder inside, where the whole model was trained
 
 

@@ -163,5 +163,5 @@ def end(task: Task, folder: Path, course: Course, best: dict[str, Tensor], ended
     if task.team.leads:
         finish(task, folder, told)
         resume.clear(folder)
-    task.team.wait()
+    task.team.leave()
     return result

@@ -105,13 +105,14 @@ def _norm_backward(gradient, given, gain, more, out, size, eps, BLOCK: tl.conste
     at = tl.arange(0, BLOCK)
     real = at < size
     here = row * size + at
+    # all is asked for before the first sum, behind which the program would wait for each anew
     found = tl.load(given + here, mask=real, other=0.0).to(tl.float32)
-    apart, scale = _standard(found, real, size, eps)
     inner = tl.load(gradient + here, mask=real, other=0.0).to(tl.float32)
     inner *= tl.load(gain + at, mask=real, other=0.0).to(tl.float32)
+    result = tl.load(more + here, mask=real, other=0.0).to(tl.float32)
+    apart, scale = _standard(found, real, size, eps)
     level = tl.sum(inner, axis=0) / size
     slope = tl.sum(inner * apart, axis=0) / size
-    result = tl.load(more + here, mask=real, other=0.0).to(tl.float32)
     result += scale * (inner - level - apart * slope)
     tl.store(out + here, result.to(out.dtype.element_ty), mask=real)
 

@@ -10,8 +10,7 @@ are computed anew from their input, and each sum of gradients is taken where one
 layer are its input, query, key, value and what attention made of them, what the feed-forward block got and
 its activation before GELU, and the adapter's normed input.
 
-Source: packing as in Krell et al. 2021, Efficient Sequence Packing without Cross-contamination; attention by
-Dao 2023, FlashAttention-2.
+Source: packing as in Krell et al. 2021, Efficient Sequence Packing without Cross-contamination.
 """
 
 from collections.abc import Sequence
@@ -24,8 +23,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
-from mms_adapt import rowwise
-from mms_adapt.products import Matrix
+from mms_adapt import attending, rowwise
+from mms_adapt.products import Matrix, between
 
 Weights = tuple[Tensor, ...]
 _ADAPTER_EPS = 1e-5  # of the norm in an adapter of MMS's kind
@@ -128,20 +127,16 @@ class Packing:
             flat = padded.index_copy(0, self._places, flat)
         return flat.view(*self._shape, -1)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Let each row's frames look at that row; all `(frames, heads, channels)`."""
-        if query.is_cuda and query.dtype != torch.float32:
-            from torch.nn.attention.varlen import varlen_attn
+    def attend(self, three: Tensor) -> Tensor:
+        """Let each row's frames look at that row.
 
-            borders, longest = self.borders, self.longest
-            seen: Any = varlen_attn(query, key, value, borders, borders, longest, longest)
-            return torch.as_tensor(seen)
-        parts = []
-        for start, end in zip(self.ends[:-1], self.ends[1:], strict=True):
-            # `(frames, heads, channels)` to `(heads, frames, channels)` and back
-            left, right, given = (one[start:end].transpose(0, 1) for one in (query, key, value))
-            parts.append(functional.scaled_dot_product_attention(left, right, given).transpose(0, 1))
-        return torch.cat(parts)
+        Args:
+            three: Queries, keys and values, `(frames, 3, heads, channels)`.
+
+        Returns:
+            `(frames, heads, channels)`.
+        """
+        return attending.hear(three, self.borders, self.ends, self.longest)
 
     def times(self, flat: Tensor, matrices: Tensor) -> Tensor:
         """Return the product of `(frames, left)` with `(left, right)`, or with each frame's adapter's own."""
@@ -219,13 +214,14 @@ def run(
         heads: Heads of the attention.
         eps: What the norms add to a variance.
     """
-    kept, query, key, value = _Project.apply(hidden, layer, heads, eps)  # type: ignore[no-untyped-call]
-    seen = packing.attend(query, key, value).reshape(hidden.shape)
+    kept, three = _Project.apply(hidden, layer, heads, eps)  # type: ignore[no-untyped-call]
+    seen = packing.attend(three).reshape(hidden.shape)
     inside: Weights = ()
     sinks = None
     if adapter is not None:
         inside, sinks = (adapter.inward, adapter.inner, adapter.outward), adapter.sinks
-    found: Tensor = _Rest.apply(kept, seen, eps, layer, packing, sinks, *inside)  # type: ignore[no-untyped-call]
+    learnt = torch.is_grad_enabled() and any(one.requires_grad for one in (hidden, *inside))
+    found: Tensor = _Rest.apply(kept, seen, learnt, eps, layer, packing, sinks, *inside)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -234,22 +230,21 @@ class _Project(Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, layer: Layer, heads: int, eps: float) -> tuple[Tensor, ...]:
-        """Return the input, query, key and value, the latter `(frames, heads, channels)`."""
+        """Return the input, and query, key and value, `(frames, 3, heads, channels)`."""
         three = layer.joined.times_norm(hidden, layer.norms[:2], eps, layer.biases[0])
-        three = three.view(len(hidden), 3, heads, -1)
         ctx.save_for_backward(hidden)
         ctx.layer, ctx.eps = layer, eps
-        return hidden, *three.unbind(1)
+        return hidden, three.view(len(hidden), 3, heads, -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient of the input."""
         (hidden,) = ctx.saved_tensors
-        more, *three = gradients
+        more, three = gradients
         nothing = (None,) * 3
         if not ctx.needs_input_grad[0]:
             return None, *nothing
-        inner = ctx.layer.joined.back(*(one.reshape(hidden.shape) for one in three))
+        inner = ctx.layer.joined.back(three.reshape(len(hidden), -1))
         gain = ctx.layer.norms[0]
         return rowwise.norm_backward(inner, hidden, gain, more.contiguous(), ctx.eps), *nothing
 
@@ -262,6 +257,7 @@ class _Rest(Function):
         ctx: Any,
         hidden: Tensor,
         seen: Tensor,
+        learnt: bool,
         eps: float,
         layer: Layer,
         packing: Packing,
@@ -272,8 +268,12 @@ class _Rest(Function):
         _, out_bias, up_bias, down_bias = layer.biases
         given = layer.out.times(seen, None)
         middle, normed, _ = rowwise.add_norm(hidden, given, out_bias, *layer.norms[2:], eps)
-        before = layer.up.times(normed, up_bias)
-        wide = layer.down.times_gelu(before)
+        before, wide = None, None
+        if learnt:
+            before = layer.up.times(normed, up_bias)
+            wide = layer.down.times_gelu(before)
+        else:
+            wide = between(layer.up, layer.down, normed, up_bias)
         ctx.eps, ctx.layer, ctx.packing, ctx.sinks = eps, layer, packing, sinks
         if not inside:
             ctx.save_for_backward(middle, before)
@@ -298,7 +298,7 @@ class _Rest(Function):
         if rest:
             below = ctx.needs_input_grad[0]
             gradient, inside = _adapter_backward(ctx.packing, gradient, rest, below, ctx.sinks)
-        nothing = (None, None, None, None, *inside)
+        nothing = (None, None, None, None, None, *inside)
         if not ctx.needs_input_grad[0]:
             return None, None, *nothing
         inner = layer.up.back_gelu(layer.down.back(gradient), before)

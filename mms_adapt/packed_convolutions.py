@@ -11,7 +11,7 @@ matrix whose rows overlap is none for cuBLAS. The positional convolution, 128 fr
 every 128th frame, once for each place between two of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+_PIECE_SAMPLES = 160 * 16_000  # of a batch, that go to the card at a time
 
 
 class PackedConvolutions:
@@ -60,6 +62,20 @@ class PackedConvolutions:
             device: A card.
             level: Whether each is brought to mean zero and variance one.
         """
+        found: list[Tensor] = []
+        firsts: list[int] = []
+        reached = 0
+        for piece in _pieces(waveforms):
+            frames, own = self._together(piece, device, level)
+            firsts += [reached + one for one in own]
+            found.append(frames)
+            reached += len(frames)
+        return (found[0] if len(found) == 1 else torch.cat(found)), firsts
+
+    def _together(
+        self, waveforms: Sequence[NDArray[np.float32]], device: torch.device, level: bool
+    ) -> tuple[Tensor, list[int]]:
+        """Return the same for utterances that go to the card in one transfer."""
         slots = [-(-max(len(one), 1) // self.stride) for one in waveforms]
         firsts = np.concatenate([[0], np.cumsum(slots)]).tolist()
         flat = torch.empty(firsts[-1] * self.stride + self.receptive_field, pin_memory=device.type == "cuda")
@@ -75,7 +91,7 @@ class PackedConvolutions:
             places = torch.tensor([firsts[:-1], [len(one) for one in waveforms]])
             places[0] *= self.stride
             begins, counts = places.to(device)
-            kernels.level(samples, begins, counts.clamp(min=1), max(map(len, waveforms)))
+            kernels.level(samples, begins, counts.clamp(min=1), max(1, *map(len, waveforms)))
         return self._frames(samples, kernels), firsts[:-1]
 
     def _frames(self, samples: Tensor, kernels: ModuleType) -> Tensor:
@@ -87,6 +103,18 @@ class PackedConvolutions:
             else:
                 hidden = kernels.first(samples, weight, *rest, stride, eps, self._dtype)
         return hidden
+
+
+def _pieces(waveforms: Sequence[NDArray[np.float32]]) -> Iterator[Sequence[NDArray[np.float32]]]:
+    """Cut a batch, so that the card begins with some utterances while the next are laid side by side."""
+    first = held = 0
+    for number, one in enumerate(waveforms):
+        held += len(one)
+        if held >= _PIECE_SAMPLES:
+            yield waveforms[first : number + 1]
+            first, held = number + 1, 0
+    if first < len(waveforms):
+        yield waveforms[first:]
 
 
 def product(hidden: Tensor, weight: Tensor, stride: int) -> Tensor:

@@ -19,6 +19,7 @@ from mms_adapt.errors import OptionError
 
 T = TypeVar("T")
 _PATIENCE = timedelta(hours=6)  # caching a large corpus takes its time
+_STORES: list[Any] = []  # that of this process, once it has joined
 
 
 class Team:
@@ -29,8 +30,8 @@ class Team:
         size: How many there are.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, words: Any = None) -> None:
-        self.rank, self.size, self._words = rank, size, words
+    def __init__(self, rank: int = 0, size: int = 1, words: Any = None, store: Any = None) -> None:
+        self.rank, self.size, self._words, self._store = rank, size, words, store
 
     @property
     def leads(self) -> bool:
@@ -88,6 +89,28 @@ class Team:
         """Go on when all have come here."""
         self.any(False)
 
+    def leave(self) -> None:
+        """Go on when all have come here and nobody is in the middle of an exchange any more.
+
+        A process that ends closes its connections, and where another is a moment behind in the very exchange
+        that brought both here, that one would fail. So the last words do not go from one to the other, but by
+        the store that torchrun keeps; where the leader keeps it, it goes last.
+        """
+        self.wait()
+        if self._store is None:
+            return
+        number = int(self._store.add(f"mms_adapt/left/by/{self.rank}", 1))
+
+        def at(place: str, rank: int) -> str:
+            return f"mms_adapt/left/{number}/{place}/{rank}"
+
+        self._store.set(at("out", self.rank), "1")
+        self._store.wait([at("out", one) for one in range(self.size)], _PATIENCE)
+        if not self.leads:
+            self._store.set(at("gone", self.rank), "1")
+            return
+        self._store.wait([at("gone", one) for one in range(1, self.size)], _PATIENCE)
+
 
 def join(device: str) -> tuple[Team, str]:
     """Join the team that torchrun has started; without it, be one alone.
@@ -117,6 +140,12 @@ def join(device: str) -> tuple[Team, str]:
         device = f"cuda:{local}"
         torch.cuda.set_device(local)
     if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if cards else "gloo", timeout=_PATIENCE)
+        from torch.distributed.rendezvous import rendezvous
+
+        store, rank, size = next(rendezvous("env://", timeout=_PATIENCE))
+        distributed.init_process_group(
+            "nccl" if cards else "gloo", store=store, rank=rank, world_size=size, timeout=_PATIENCE
+        )
+        _STORES.append(store)
     words = distributed.new_group(backend="gloo", timeout=_PATIENCE)
-    return Team(distributed.get_rank(), size, words), device
+    return Team(distributed.get_rank(), size, words, _STORES[-1] if _STORES else None), device

@@ -11,7 +11,7 @@ What is taken here is checked to the last byte: what the library refuses is neve
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,24 +28,28 @@ class Views(dict[str, Tensor]):
     Args:
         whole: The memory, `(numbers,)`.
         shapes: The shape of each, in their order.
+        sizes: How many numbers each of them has.
     """
 
-    def __init__(self, whole: Tensor, shapes: Mapping[str, list[int]]) -> None:
-        parts = torch.split_with_sizes(whole, [math.prod(shape) for shape in shapes.values()])
-        shaped = zip(shapes.items(), parts, strict=True)
-        super().__init__((name, one if len(shape) == 1 else one.view(shape)) for (name, shape), one in shaped)
-        self.whole, self.shapes = whole, shapes
+    def __init__(self, whole: Tensor, shapes: Mapping[str, list[int]], sizes: list[int]) -> None:
+        super().__init__(zip(shapes, torch.split_with_sizes(whole, sizes), strict=True))
+        for name, shape in shapes.items():
+            if len(shape) != 1:
+                self[name] = self[name].view(shape)
+        self.whole, self.shapes, self._sizes = whole, shapes, sizes
 
     @property
     def finite(self) -> bool:
         """Whether all numbers are finite."""
         # by numpy: torch divides such work among threads, which wait for each other beside other work
         numbers = self.whole.numpy()
-        return not len(numbers) or bool(np.isfinite([numbers.min(), numbers.max()]).all())
+        with np.errstate(over="ignore", invalid="ignore"):
+            # one number that is none makes the sum none; a sum that grows too large is told apart
+            return bool(np.isfinite(numbers.sum())) or bool(np.isfinite(numbers).all())
 
     def to(self, device: torch.device) -> "Views":
         """Return them on another device, by one transfer."""
-        return Views(self.whole.to(device), self.shapes)
+        return Views(self.whole.to(device), self.shapes, self._sizes)
 
 
 def views(content: memoryview) -> Views | None:
@@ -66,29 +70,34 @@ def views(content: memoryview) -> Views | None:
     told = header.pop("__metadata__", {})
     if not isinstance(told, dict) or not all(isinstance(one, str) for one in told.values()):
         return None
-    if not all(name.isascii() for name in header) or not all(map(_plain, header.values())):
+    if not all(map(str.isascii, header)) or not _plain(header.values()):
         return None
-    names = sorted(header, key=lambda name: header[name]["data_offsets"])
+    shapes: dict[str, list[int]] = {}
+    sizes: list[int] = []
     reached = 0
-    for name in names:
-        first, stop = header[name]["data_offsets"]
-        if first != reached or stop - first != 4 * math.prod(header[name]["shape"]):
+    for name, entry in sorted(header.items(), key=lambda one: one[1]["data_offsets"]):
+        (first, stop), shape = entry["data_offsets"], entry["shape"]
+        size = math.prod(shape)
+        if first != reached or stop - first != 4 * size:
             return None
-        reached = stop
+        reached, shapes[name] = stop, shape
+        sizes.append(size)
     if reached != len(content) - start:
         return None
     numbers = torch.frombuffer(content, dtype=torch.float32, offset=start)
-    return Views(numbers, {name: header[name]["shape"] for name in names})
+    return Views(numbers, shapes, sizes)
 
 
-def _plain(entry: Any) -> bool:
-    """Tell whether this is how the header tells of a tensor of float32."""
-    if not isinstance(entry, dict) or entry.keys() != _FIELDS or entry["dtype"] != "F32":
-        return False
-    shape, offsets = entry["shape"], entry["data_offsets"]
-    if not (type(shape) is type(offsets) is list and len(offsets) == 2):
-        return False
-    return all(type(one) is int and one >= 0 for one in shape + offsets)
+def _plain(entries: Collection[Any]) -> bool:
+    """Tell whether this is how a header tells of tensors of float32."""
+    for entry in entries:
+        if type(entry) is not dict or entry.keys() != _FIELDS or entry["dtype"] != "F32":
+            return False
+        shape, offsets = entry["shape"], entry["data_offsets"]
+        if type(shape) is not list or type(offsets) is not list or len(offsets) != 2:
+            return False
+    numbers = [one for entry in entries for one in (*entry["shape"], *entry["data_offsets"])]
+    return set(map(type, numbers)) <= {int} and min(numbers, default=0) >= 0
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -70,6 +70,7 @@ def train(
     make_room(task)
     config = task.config
     if resume and (before := keeping.done_before(task, folder)) is not None:
+        team.leave()
         return before
     course, best = team.in_turn(lambda: _restored(task, folder))
     every, pace, ended, evaluation_s = task.evaluate_steps, Pace(), "", 0.0
@@ -129,7 +130,7 @@ def train(
                     _save(task, folder, course, best)
                     saved_s = time.monotonic()
                 if stop:
-                    team.wait()  # for the checkpoint
+                    team.leave()  # when the checkpoint is written
                     raise KeyboardInterrupt
             else:
                 course = replace(course, epoch=course.epoch + 1, position=0)

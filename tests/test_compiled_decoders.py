@@ -2,6 +2,7 @@
 
 import builtins
 import math
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -100,6 +101,7 @@ def test_bad_models_and_lists_are_told(tmp_path: Path) -> None:
         ("torchaudio_cuda", {"lm": "x"}, "takes beam_width, blank_skip; given: lm"),
         ("torchaudio_cuda", {"beam_width": "wide"}, "beam_width='wide': give a number"),
         ("torchaudio_cuda", {"beam_width": 0, "blank_skip": 2}, "beam_width=0: .*; blank_skip=2.0"),
+        ("torchaudio_cuda", {"beam_width": 129}, "beam_width=129: give 1 to 128"),
     ],
 )
 def test_bad_options_are_told_before_anything_is_loaded(name: str, options: Any, says: str) -> None:
@@ -157,7 +159,7 @@ def test_torchaudio_is_called_as_it_documents(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "torchaudio.models.decoder", module)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor: tensor)
-    decoder = plugins.load("decoders", "torchaudio_cuda").build(vocab, beam_width="1000")
+    decoder = plugins.load("decoders", "torchaudio_cuda").build(vocab, beam_width="128")
     assert asked["nbest"] == 1 and asked["beam_size"] == len(vocab) and asked["tokens"][0] == "<pad>"
     logs = np.full((2, 6, len(vocab)), -20.0, np.float32)
     for row, text in enumerate(("a_|b|_", "cc____")):
@@ -167,3 +169,32 @@ def test_torchaudio_is_called_as_it_documents(monkeypatch: pytest.MonkeyPatch) -
     assert [one.text for one in decoder.decode(logs, [6, 2])] == ["a b", "c"]
     assert decoder.decode(torch.from_numpy(logs), [6, 2]) == decoder.decode(logs, [6, 2])
     assert [one.text for one in decoder.decode(logs, [0, 0])] == ["", ""]
+
+
+ON_A_CARD = """
+import numpy as np
+from mms_adapt import plugins
+from mms_adapt.errors import OptionError
+from mms_adapt.orthography import Orthography
+from mms_adapt.vocab import build
+vocab = build(["the quick brown fox jumps over a lazy dog"], Orthography())
+try:
+    decoder = plugins.load("decoders", "torchaudio_cuda").build(vocab, beam_width=16, blank_skip=1.0)
+except OptionError as reason:
+    raise SystemExit(f"skip: {reason}")
+beam = plugins.load("decoders", "beam").build(vocab, beam_width=16)
+for seed in range(8):
+    logits = np.random.default_rng(seed).normal(size=(3, 60, len(vocab.tokens))) * 3
+    logs = (logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))).astype(np.float32)
+    found, expected = (one.decode(logs, [60, 41, 7]) for one in (decoder, beam))
+    assert [one.text for one in found] == [one.text for one in expected], seed
+"""
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_card_torchaudio_finds_what_the_beam_finds() -> None:
+    """In a process of its own, since what goes wrong in its kernels ends the process."""
+    done = subprocess.run([sys.executable, "-c", ON_A_CARD], capture_output=True, text=True, check=False)
+    if done.stderr.startswith("skip: "):
+        pytest.skip(done.stderr.removeprefix("skip: "))
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +56,7 @@ def test_one_alone_needs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     alone, device = parallel.join("auto")
     assert (alone.size, alone.leads, device) == (1, True, "auto")
+    alone.leave()
     assert alone.told([1.5]) == [1.5] and alone.any(True) and alone.in_turn(lambda: 3) == 3
     tensor = torch.ones(2)
     alone.add_up([tensor])
@@ -61,6 +64,68 @@ def test_one_alone_needs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(OptionError, match="each of 2 processes needs a card of its own"):
         parallel.join("cuda:1")
+
+
+LEAVING = """
+import os, sys, time
+from datetime import timedelta
+import torch
+from torch import distributed
+from mms_adapt import parallel
+team, _ = parallel.join("cpu")
+whole = distributed.all_reduce
+
+def late(*given, **options):
+    if team.leads:
+        time.sleep(0.3)
+    whole(*given, **options)
+
+for _ in range(2):  # two trainings of one process
+    team.wait()
+    team.leave()
+distributed.all_reduce = late  # the leader is behind in the last exchange
+team.leave()
+os.write(1, f"rank {team.rank} left\\n".encode())
+os._exit(0)  # as abruptly as can be
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keeps", ["torchrun", "the leader"])
+def test_nobody_goes_while_another_is_in_an_exchange(tmp_path: Path, keeps: str) -> None:
+    script = tmp_path / "leaving.py"
+    script.write_text(LEAVING, encoding="utf-8")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if keeps == "torchrun":
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node=2",
+            str(script),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr[-20_000:]
+        assert sorted(re.findall(r"rank \d left", done.stdout)) == ["rank 0 left", "rank 1 left"]
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment |= {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    members = [
+        subprocess.Popen(
+            [sys.executable, str(script)],
+            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for rank, member in enumerate(members):
+        said, errors = member.communicate(timeout=120)
+        assert member.returncode == 0 and said == f"rank {rank} left\n", errors[-20_000:]
 
 
 @pytest.mark.slow
@@ -79,7 +144,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
         done = subprocess.run(
             [*command, str(script), *words], capture_output=True, text=True, check=False, env=environment
         )
-        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.returncode == 0, done.stderr[-20_000:]
         return sorted(one for one in done.stdout.splitlines() if one.startswith("rank"))
 
     # a signal to one of them stops both, and both go on

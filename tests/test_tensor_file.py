@@ -44,12 +44,12 @@ def test_what_the_library_reads_is_the_same() -> None:
 def test_one_number_that_is_none_is_seen_wherever_it_stands(bad: float) -> None:
     numbers = torch.full((100,), 3e38)  # whose squares and sums are too large
     numbers[1::2] *= -1
-    shapes = {"a": [10, 5], "b": [50]}
-    assert Views(numbers, shapes).finite and Views(torch.empty(0), {}).finite
+    shapes, sizes = {"a": [10, 5], "b": [50]}, [50, 50]
+    assert Views(numbers, shapes, sizes).finite and Views(torch.empty(0), {}, []).finite
     for place in range(100):
         spoilt = numbers.clone()
         spoilt[place] = bad
-        assert not Views(spoilt, shapes).finite, place
+        assert not Views(spoilt, shapes, sizes).finite, place
 
 
 def test_on_another_device_they_are_the_same_by_one_transfer() -> None:
@@ -60,7 +60,7 @@ def test_on_another_device_they_are_the_same_by_one_transfer() -> None:
         (name, one.shape, one.stride()) for name, one in found.items()
     ]
     assert all(one.device.type == "meta" for one in there.values())
-    again = Views(found.whole.clone(), found.shapes)
+    again = Views(found.whole.clone(), found.shapes, [one.numel() for one in found.values()])
     assert all(torch.equal(one, again[name]) for name, one in found.items())
 
 

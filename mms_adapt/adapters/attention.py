@@ -10,6 +10,7 @@ Source: Pratap et al. 2023, Scaling Speech Technology to 1,000+ Languages, secti
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -105,6 +106,12 @@ def owns(parameter_name: str) -> bool:
 _NAME = "wav2vec2.encoder.layers.{}.adapter_layer.{}"
 
 
+@cache
+def _names(layer_count: int) -> list[list[str]]:
+    """Return the names of the parts of each layer; a service asks for them at each adapter that it opens."""
+    return [[_NAME.format(layer, part) for part in _narrow.PARTS] for layer in range(layer_count)]
+
+
 def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, layer_count: int) -> Weights:
     """Check the tensors of one adapter, and return them by layer, the norm's factors taken into the way down.
 
@@ -123,7 +130,7 @@ def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, lay
             have no adapter has one.
     """
     shapes = _narrow.shapes(hidden_size, config.size)
-    names = [[_NAME.format(layer, part) for part in shapes] for layer in range(layer_count)]
+    names = _names(layer_count)
     first = layer_count - (layer_count if config.layers == "all" else int(config.layers))
     if first < 0:
         raise AdapterMismatchError(f"adapter_layers={config.layers}: the backbone has {layer_count} layers")

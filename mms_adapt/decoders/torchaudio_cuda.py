@@ -21,13 +21,15 @@ from mms_adapt.errors import OptionError
 if TYPE_CHECKING:
     from mms_adapt.vocab import Vocab
 
+_WIDEST = 128  # its kernels hold no more, and end the whole process where they are asked to
+
 
 @dataclass(frozen=True)
 class Options:
     """How wide the search is.
 
     Attributes:
-        beam_width: Texts that are kept after each frame; at most as many as there are tokens.
+        beam_width: Texts that are kept after each frame, 1 to 128, and at most as many as there are tokens.
         blank_skip: Frames in which the blank is more probable are passed over; 1 passes over none.
     """
 
@@ -36,8 +38,8 @@ class Options:
 
     def __post_init__(self) -> None:
         wrong = []
-        if not 1 <= self.beam_width <= 10_000:
-            wrong.append(f"beam_width={self.beam_width}: give 1 to 10000")
+        if not 1 <= self.beam_width <= _WIDEST:
+            wrong.append(f"beam_width={self.beam_width}: give 1 to {_WIDEST}, all that it holds")
         if not 0 < self.blank_skip <= 1:
             wrong.append(f"blank_skip={self.blank_skip}: give more than 0, and at most 1")
         if wrong:
