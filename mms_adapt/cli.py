@@ -165,7 +165,9 @@ def train(
     on: On = None,
     on_head: OnHead = None,
     allow_sibling: AllowSibling = False,
-    patience: Annotated[int | None, typer.Option(help="Evaluations in vain before it stops.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Evaluations in vain before it stops; else a third of it.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Another number, another course.")] = None,
     full_finetune: Annotated[
         bool, typer.Option("--full-finetune", help="Train the whole backbone, as a yardstick.")

@@ -67,8 +67,7 @@ class DecodingTrial:
             return weight, min(beam.LARGEST, round(weight * relief * cost, 2))
 
         def wrong(pair: tuple[float, float]) -> float:
-            cer, wer = self.rates(setting(pair))
-            return wer + _OTHER * cer if self.unit == "wer" else cer + _OTHER * wer
+            return self._wrong(self.rates(setting(pair)))
 
         best = (0.5, 1.0)
         for _ in range(2):
@@ -91,11 +90,26 @@ class DecodingTrial:
                 decoder = beam.Beam(self.vocab, beam.Options(beam_width=self.decoder.options.beam_width))
             else:
                 decoder = self.decoder.weighted(*setting)
-            texts = [self.normalise(decoder.decode(one[None], [len(one)])[0].text) for one in self.heard]
-            found = score(self.references, texts, bootstrap=0)
-            self.known[setting] = found.cer, found.wer
+            self.known[setting] = self._through(decoder)
             if self.progress:
                 best = min(pair[self.unit == "wer"] for pair in self.known.values())
                 note = f"best {self.unit.upper()} {100 * best:.1f} %"
                 self.progress("tune", len(self.known), 1 + 2 * (len(_WEIGHTS) + len(_RELIEFS)), note)
         return self.known[setting]
+
+    def wide(self, setting: tuple[float, float], beam_width: int) -> tuple[int, tuple[float, float]]:
+        """Return the better one of two widths of the search, this one's and another, and its rates."""
+        own = self.decoder.options.beam_width, self.rates(setting)
+        if beam_width == own[0]:
+            return own
+        other = beam_width, self._through(self.decoder.weighted(*setting, beam_width))
+        return min(other, own, key=lambda one: self._wrong(one[1]))
+
+    def _wrong(self, rates: tuple[float, float]) -> float:
+        cer, wer = rates
+        return wer + _OTHER * cer if self.unit == "wer" else cer + _OTHER * wer
+
+    def _through(self, decoder: beam.Beam) -> tuple[float, float]:
+        texts = [self.normalise(decoder.decode(one[None], [len(one)])[0].text) for one in self.heard]
+        found = score(self.references, texts, bootstrap=0)
+        return found.cer, found.wer

@@ -20,6 +20,7 @@ from mms_adapt.task import Task, about_options
 from mms_adapt.tensorboard import Board
 
 _SPEECHLESS_CER = 0.9
+_LEAST_IN_VAIN, _SHARE_IN_VAIN = 10, 0.333  # evaluations, and share of a training, before it stops
 METRICS, BAD = "metrics.jsonl", "bad_batches.jsonl"
 
 
@@ -123,6 +124,20 @@ def judge(
             return replace(course, worse=course.worse + 1), best
     course = replace(course, best_cer=measured.cer, best_loss=measured.loss, best_step=course.step, worse=0)
     return course, checkpoint.collect(task.trained)
+
+
+def in_vain(task: Task, course: Course, share: float) -> bool:
+    """Tell whether nothing has become better for so long that it is to stop.
+
+    Args:
+        task: The training.
+        course: How far it is.
+        share: The share of it that is done, 0 to 1.
+    """
+    if (patience := task.config.patience) is not None:
+        return course.worse >= patience
+    since = share * (course.step - course.best_step) / max(course.step, 1)
+    return course.worse >= _LEAST_IN_VAIN and since >= _SHARE_IN_VAIN
 
 
 def report(

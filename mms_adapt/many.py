@@ -260,7 +260,7 @@ def _judge(stack: Stack, lane: _Lane, place: int) -> None:
     lane.course, lane.best = keeping.judge(task, lane.course, measured, lane.best)
     rate = schedule.rate(lane.share, peak=task.config.peak, warmup=task.config.warmup, step=lane.course.step)
     lane.course = keeping.report(task, lane.board, lane.course, measured, rate, lane.pace)
-    if lane.course.worse >= task.config.patience:
+    if keeping.in_vain(task, lane.course, lane.share):
         lane.ended = lane.ended or "patience"
 
 

@@ -27,7 +27,7 @@ _BOUNDS: dict[str, tuple[type, float, float, bool]] = {
     "mask_time_length": (int, 1, 1000, False),
     "mask_channel_share": (float, 0, 0.9, True),
     "mask_channel_length": (int, 1, 10_000, False),
-    "patience": (int, 1, 100_000, False),
+    "patience": (int, 1, 100_000, True),
     "evaluate_steps": (int, 1, 100_000_000, True),
     "dev_minutes": (float, 0.01, 100_000, False),
     "checkpoint_minutes": (float, 0, 100_000, False),
@@ -108,8 +108,10 @@ class TrainConfig:
     """Steps between evaluations on the dev set; None for about an epoch, in bounds that keep it cheap."""
     dev_minutes: float = 10.0
     """At most so much of the dev set is used, evenly taken."""
-    patience: int = 10
-    """Evaluations without improvement before it stops."""
+    patience: int | None = None
+    """Evaluations without improvement before it stops; None for ten that are at least a third of the
+    training: while the learning rate is high, error rates go up and down for long, and most is learnt when it
+    comes down."""
     seed: int = 0
     """Start of all random numbers."""
     checkpoint_minutes: float = 2.0

@@ -121,7 +121,7 @@ def train(
                     evaluation_s = time.monotonic() - measured_s
                     course, best = keeping.judge(task, course, measured, best)
                     course = keeping.report(task, board, course, measured, rate, pace)
-                    ended = ended or ("patience" if course.worse >= config.patience else "")
+                    ended = ended or ("patience" if keeping.in_vain(task, course, share) else "")
                 if progress:
                     progress("train", *done(course, config, share), note(course, share, pace))
                 if ended:

@@ -83,6 +83,11 @@ def test_tuning_never_ends_worse_than_it_began(prepared: Prepared, adapter: Path
     assert found.utterances == len(prepared.utterances("dev")) and found.tried >= 9
     assert told[-1][0] == "tune" and len(told) == found.tried + 1
     by_words = tune(adapter, prepared, lm, unit="wer")
+    narrow = tune(adapter, prepared, lm, beam_width=16)
+    assert narrow.beam_width == 16 and found.beam_width in (16, 64)
+    assert (narrow.lm_weight, narrow.bonus) == (found.lm_weight, found.bonus) and wrong(found) <= wrong(
+        narrow
+    )
     assert by_words.dev_wer + by_words.dev_cer / 10 <= found.dev_wer + found.dev_cer / 10
     with pytest.raises(OptionError, match="unit='ser'"):
         tune(adapter, prepared, lm, unit="ser")
@@ -104,7 +109,8 @@ def test_words_stand_beside_graphemes_where_they_help(
     found = tune(adapter, prepared, letters, words=words)
     assert found.words_share == best and wrong(found) <= found.greedy_cer + found.greedy_wer / 10 + 1e-9
     assert options_of(found, "a", "b") == {
-        "lm": "a", "lm_weight": found.lm_weight, "bonus": found.bonus, "words": "b", "words_share": best,
+        "lm": "a", "lm_weight": found.lm_weight, "bonus": found.bonus, "beam_width": found.beam_width,
+        "words": "b", "words_share": best,
     }  # fmt: skip
     assert "words" not in options_of(replace(found, words_share=0.0), "a", "b")
     strangers = ngram.estimate([["zzz"], ["zz"]], 2)
@@ -191,7 +197,7 @@ def test_on_the_command_line(prepared: Prepared, adapter: Path, tmp_path: Path) 
     found = runner.invoke(app, words)
     assert found.exit_code == 0, found.output
     signature = json.loads(score.read_text(encoding="utf-8"))["signature"]
-    assert "decoder:beam(bonus=" in signature and "lm=lm.arpa@" in signature
+    assert "decoder:beam(beam_width=" in signature and "lm=lm.arpa@" in signature
     nowhere = runner.invoke(app, ["tune", str(adapter), str(prepared.folder), "--no-install"])
     assert "make one with mms-adapt lm" in str(nowhere.exception)
     alone = runner.invoke(app, ["tune", str(adapter), str(prepared.folder), "--words", str(arpa)])
@@ -209,7 +215,7 @@ def test_an_adapter_with_a_language_model_uses_it(prepared: Prepared, adapter: P
     found = CliRunner().invoke(app, ["tune", str(own), str(prepared.folder), "--quiet", "--no-parts"])
     assert found.exit_code == 0 and "use it from now on" in found.output, found.output
     after = mms_adapt.evaluate(own, prepared, device="cpu")
-    assert "decoder:beam(bonus=" in after.signature and "lm=lm.arpa@" in after.signature
+    assert "decoder:beam(beam_width=" in after.signature and "lm=lm.arpa@" in after.signature
     greedy = mms_adapt.evaluate(own, prepared, device="cpu", decoder="greedy")
     assert [one.hypothesis for one in greedy.per_utterance] == [
         one.hypothesis for one in before.per_utterance

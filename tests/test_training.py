@@ -498,6 +498,25 @@ def test_patience_ends_it_and_the_best_is_kept(
     assert all(torch.equal(one, tensors[name]) for name, one in kept[1].items())
 
 
+def test_of_its_own_accord_it_waits_for_a_third_of_the_training(
+    prepared: Prepared, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the learning rate is high, many evaluations in vain tell nothing yet."""
+    from mms_adapt.devset import DevSet, Measured
+
+    def ends(best_at: int, steps: int) -> tuple[str, int, int]:
+        falling = [0.8 - 0.01 * number for number in range(best_at)]
+        course = iter([*falling, *[0.8] * (steps - best_at)])
+        monkeypatch.setattr(DevSet, "measure", lambda *_: Measured(next(course), 1.0, 1.0))
+        options = replace(config, steps=steps, evaluate_steps=1)
+        result = train(prepared, tmp_path / f"{best_at}-{steps}", options)
+        return result.ended, result.best_step, result.steps
+
+    assert ends(6, 36) == ("patience", 6, 18)  # a third of 36 later
+    assert ends(2, 20) == ("patience", 2, 12)  # ten evaluations later
+    assert ends(25, 36) == ("limit", 25, 36)
+
+
 def test_before_anything_is_written_the_loss_decides(
     prepared: Prepared, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 
 LARGEST = 20.0  # a weight or bonus
+WIDTH = 64  # where nothing else is said
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Options:
     lm: NGram | str | PathLike[str] | None = None
     lm_weight: float = 0.5
     bonus: float = 0.5
-    beam_width: int = 16
+    beam_width: int = WIDTH
     token_floor: float = -8.0
     hot_words: Mapping[str, float] | str | PathLike[str] | None = None
     words: NGram | str | PathLike[str] | None = None
@@ -144,10 +145,10 @@ class Beam(Search):
         """The most that one more token can add to a text's score: a language model adds nothing."""
         return max(0.0, self.options.bonus) + 2 * self.hot.largest + _SLACK
 
-    def weighted(self, lm_weight: float, bonus: float) -> "Beam":
-        """Return the decoder with the same models, counted otherwise."""
-        found = copy(self)
-        found.options = replace(self.options, lm_weight=lm_weight, bonus=bonus)
+    def weighted(self, lm_weight: float, bonus: float, beam_width: int | None = None) -> "Beam":
+        """Return the decoder with the same models, counted otherwise, and of another width where given."""
+        found, width = copy(self), beam_width or self.options.beam_width
+        found.options = replace(self.options, lm_weight=lm_weight, bonus=bonus, beam_width=width)
         return found
 
     def search(self, logs: NDArray[np.float64]) -> list[int]:
