@@ -109,7 +109,7 @@ class TrainConfig:
     dev_minutes: float = 10.0
     """At most so much of the dev set is used, evenly taken."""
     patience: int | None = None
-    """Evaluations without improvement before it stops; None for ten that are at least a third of the
+    """Evaluations without improvement before it stops; None for ten that are at least half of the
     training: while the learning rate is high, error rates go up and down for long, and most is learnt when it
     comes down."""
     seed: int = 0
