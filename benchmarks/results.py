@@ -327,7 +327,8 @@ def decoded(rows: list[tuple[Row, dict[str, Any]]]) -> Iterator[str]:
         yield (
             f"| {SETS[row.target_lang][1]} | {one['train_s'] / 60:.0f} min{more} | by {one['split_mode']} | "
             f"{lm['sentences']:,} | {share} | "
-            f"{lm['lm_weight']:g}, {lm['bonus']:g} | {lm.get('beam_width', 16)} | {rate(lm, 'cer')} | {rate(lm, 'wer')} | "
+            f"{lm['lm_weight']:g}, {lm['bonus']:g} | {lm.get('beam_width', 16)} | "
+            f"{rate(lm, 'cer')} | {rate(lm, 'wer')} | "
             f"CER {100 * one['cer']:.1f}, WER {100 * one['wer']:.1f} |"
         )
 
@@ -401,24 +402,23 @@ does another machine's rounding move a training.
 
 `mms-adapt tune`: a model of six graphemes and one of three words from the transcripts of the training speech
 alone, how much they count found on the dev set, and beam search. No other text was used. "From words" is the
-share of words that come from the model of words; "beam" how many texts the search keeps after each frame. Rows with
-a dash are of an earlier `tune`, which had none and moved weight and bonus apart on three minutes of the dev set,
-where now they move together on six. CER and WER were 30.2 and 72.1 % then with an hour of Mboshi by sentence,
-23.7 and 59.5 % with all of it, and 38.8 and 79.3 % with an hour by speaker, where words became no better.
-Characters count, and words a tenth; where most characters are wrong, as with ten minutes of Mboshi, words can
-get worse.
+share of words that come from the model of words; "beam" how many texts the search keeps after each frame.
+Rows with a dash are of an earlier `tune`, which had none and moved weight and bonus apart on three minutes of
+the dev set, where now they move together on six. CER and WER were 30.2 and 72.1 % then with an hour of Mboshi
+by sentence, 23.7 and 59.5 % with all of it, and 38.8 and 79.3 % with an hour by speaker, where words became
+no better. Characters count, and words a tenth; where most characters are wrong, words can get worse.
 
 Rows with a beam of 16 are of when that was the default. On eight minutes of Mboshi's dev set, by sentence, 21
-passes over 182 minutes, CER and WER were 20.1 and 48.6 % with 16, 19.4 and 47.0 % with 32, 18.8 and 46.7 % with
-64, in 15, 28 and 61 s of one core. {wider}
+passes over 182 minutes, CER and WER were 20.1 and 48.6 % with 16, 19.4 and 47.0 % with 32, 18.8 and 46.7 %
+with 64, in 15, 28 and 61 s, other work beside it.
 
 ## Beside it
 
 {others}
 
-"Random weights" is the same architecture without any pre-training: it shows what the pre-training is worth. More
-passes are `--epochs 40` for an hour and `--epochs 21 --set mask_time_share=0.08` for all of it, each the best on
-dev of [those that were tried](training.md#how-many-passes), on a GPU beside seven others.
+"Random weights" is the same architecture without any pre-training: it shows what the pre-training is worth.
+More passes are `--epochs 40` for an hour and `--epochs 21 --set mask_time_share=0.08` for all of it, each the
+best on dev of [those that were tried](training.md#how-many-passes), on a GPU beside seven others.
 
 ## How the test sets were made
 

@@ -166,7 +166,7 @@ def train(
     on_head: OnHead = None,
     allow_sibling: AllowSibling = False,
     patience: Annotated[
-        int | None, typer.Option(help="Evaluations in vain before it stops; else a third of it.")
+        int | None, typer.Option(help="Evaluations in vain before it stops; else half of it.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Another number, another course.")] = None,
     full_finetune: Annotated[

@@ -498,7 +498,7 @@ def test_patience_ends_it_and_the_best_is_kept(
     assert all(torch.equal(one, tensors[name]) for name, one in kept[1].items())
 
 
-def test_of_its_own_accord_it_waits_for_a_third_of_the_training(
+def test_of_its_own_accord_it_waits_for_half_of_the_training(
     prepared: Prepared, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the learning rate is high, many evaluations in vain tell nothing yet."""
@@ -512,9 +512,9 @@ def test_of_its_own_accord_it_waits_for_a_third_of_the_training(
         result = train(prepared, tmp_path / f"{best_at}-{steps}", options)
         return result.ended, result.best_step, result.steps
 
-    assert ends(6, 36) == ("patience", 6, 18)  # a third of 36 later
-    assert ends(2, 20) == ("patience", 2, 12)  # ten evaluations later
-    assert ends(25, 36) == ("limit", 25, 36)
+    assert ends(6, 36) == ("patience", 6, 24)  # half of 36 later
+    assert ends(2, 14) == ("patience", 2, 12)  # ten evaluations later
+    assert ends(19, 36) == ("limit", 19, 36)
 
 
 def test_before_anything_is_written_the_loss_decides(
