@@ -1,8 +1,8 @@
 """Attention of frames that lie side by side, each to the frames of its own row.
 
 In: queries, keys and values of all rows together, and where rows begin and end. Out: what each frame hears,
-with a way back. In a card's memory it is a kernel of `attention_kernels`, where Triton is there, else
-FlashAttention-2 as torch has it; elsewhere one row goes after the other. It does not know layers.
+with a way back. In a card's memory it is a kernel of `attention_kernels`, or torch's FlashAttention-2 where
+heads are wider or Triton is missing; elsewhere one row goes after the other. It does not know layers.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn.functional import scaled_dot_product_attention
 
-_WIDEST = 128  # channels of a head that the kernels have room for
+_WIDEST = 96  # channels of a head that the kernels have room for, on small cards too
 
 
 @cache

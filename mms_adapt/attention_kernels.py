@@ -69,18 +69,19 @@ def _put(
 
 @triton.jit
 def _hear(
-    three, out, levels, borders, all_frames, factor,
+    tiles, three, out, levels, borders, all_frames, factor,
     HEADS: tl.constexpr, SIZE: tl.constexpr, MAIN: tl.constexpr, REST: tl.constexpr,
     HELD: tl.constexpr, PASSING: tl.constexpr,
 ):  # fmt: skip
-    row, head = tl.program_id(1) // HEADS, tl.program_id(1) % HEADS
+    tile, pair = tl.program_id(0) % tiles, tl.program_id(0) // tiles
+    row, head = pair // HEADS, pair % HEADS
     start = tl.load(borders + row)
     count = tl.load(borders + row + 1) - start
-    if tl.program_id(0) * HELD < count:
+    if tile * HELD < count:
         wide: tl.constexpr = 3 * HEADS * SIZE
         query = three + start.to(tl.int64) * wide + head * SIZE
         key, value = query + HEADS * SIZE, query + 2 * HEADS * SIZE
-        held = tl.program_id(0) * HELD + tl.arange(0, HELD)
+        held = tile * HELD + tl.arange(0, HELD)
         asked = _tile(query, held, wide, count, 0, MAIN, SIZE)
         heard = tl.zeros((HELD, MAIN), tl.float32)
         if REST:
@@ -118,20 +119,21 @@ def _hear(
 
 @triton.jit
 def _to_queries(
-    three, out, levels, gradient, deltas, found, borders, all_frames, factor, scale,
+    tiles, three, out, levels, gradient, deltas, found, borders, all_frames, factor, scale,
     HEADS: tl.constexpr, SIZE: tl.constexpr, MAIN: tl.constexpr, REST: tl.constexpr,
     HELD: tl.constexpr, PASSING: tl.constexpr,
 ):  # fmt: skip
-    row, head = tl.program_id(1) // HEADS, tl.program_id(1) % HEADS
+    tile, pair = tl.program_id(0) % tiles, tl.program_id(0) // tiles
+    row, head = pair // HEADS, pair % HEADS
     start = tl.load(borders + row)
     count = tl.load(borders + row + 1) - start
-    if tl.program_id(0) * HELD < count:
+    if tile * HELD < count:
         wide: tl.constexpr = 3 * HEADS * SIZE
         narrow: tl.constexpr = HEADS * SIZE
         offset = start.to(tl.int64) * wide + head * SIZE
         query = three + offset
         key, value = query + narrow, query + 2 * narrow
-        held = tl.program_id(0) * HELD + tl.arange(0, HELD)
+        held = tile * HELD + tl.arange(0, HELD)
         of_out = start.to(tl.int64) * narrow + head * SIZE
         asked = _tile(query, held, wide, count, 0, MAIN, SIZE)
         given = _tile(gradient + of_out, held, narrow, count, 0, MAIN, SIZE)
@@ -171,21 +173,22 @@ def _to_queries(
 
 @triton.jit
 def _to_keys(
-    three, levels, gradient, deltas, found, borders, all_frames, factor, scale,
+    tiles, three, levels, gradient, deltas, found, borders, all_frames, factor, scale,
     HEADS: tl.constexpr, SIZE: tl.constexpr, MAIN: tl.constexpr, REST: tl.constexpr,
     HELD: tl.constexpr, PASSING: tl.constexpr,
 ):  # fmt: skip
-    row, head = tl.program_id(1) // HEADS, tl.program_id(1) % HEADS
+    tile, pair = tl.program_id(0) % tiles, tl.program_id(0) // tiles
+    row, head = pair // HEADS, pair % HEADS
     start = tl.load(borders + row)
     count = tl.load(borders + row + 1) - start
-    if tl.program_id(0) * HELD < count:
+    if tile * HELD < count:
         wide: tl.constexpr = 3 * HEADS * SIZE
         narrow: tl.constexpr = HEADS * SIZE
         offset = start.to(tl.int64) * wide + head * SIZE
         query, key, value = three + offset, three + offset + narrow, three + offset + 2 * narrow
         of_out = gradient + start.to(tl.int64) * narrow + head * SIZE
         of_frame = head.to(tl.int64) * all_frames + start
-        held = tl.program_id(0) * HELD + tl.arange(0, HELD)
+        held = tile * HELD + tl.arange(0, HELD)
         keys = _tile(key, held, wide, count, 0, MAIN, SIZE)
         values = _tile(value, held, wide, count, 0, MAIN, SIZE)
         to_key = tl.zeros((HELD, MAIN), tl.float32)
@@ -233,9 +236,10 @@ def _parts(size: int) -> tuple[int, int]:
 def _run(kernel, tiles: Tiles, three: Tensor, borders: Tensor, longest: int, *given: object) -> None:
     _, _, heads, size = three.shape
     main, rest = _parts(size)
-    grid = triton.cdiv(longest, tiles.held), (len(borders) - 1) * heads
-    kernel[grid](
-        *given, HEADS=heads, SIZE=size, MAIN=main, REST=rest, HELD=tiles.held, PASSING=tiles.passing,
+    # in one row of programs, since only that may be long; a row's own run together and share what they read
+    count = triton.cdiv(longest, tiles.held)
+    kernel[(count * (len(borders) - 1) * heads,)](
+        count, *given, HEADS=heads, SIZE=size, MAIN=main, REST=rest, HELD=tiles.held, PASSING=tiles.passing,
         num_warps=tiles.warps, num_stages=tiles.stages,
     )  # fmt: skip
 

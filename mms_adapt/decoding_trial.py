@@ -103,7 +103,7 @@ class DecodingTrial:
         if beam_width == own[0]:
             return own
         other = beam_width, self._through(self.decoder.weighted(*setting, beam_width))
-        return min(other, own, key=lambda one: self._wrong(one[1]))
+        return min(own, other, key=lambda one: self._wrong(one[1]))
 
     def _wrong(self, rates: tuple[float, float]) -> float:
         cer, wer = rates

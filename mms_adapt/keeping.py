@@ -20,7 +20,7 @@ from mms_adapt.task import Task, about_options
 from mms_adapt.tensorboard import Board
 
 _SPEECHLESS_CER = 0.9
-_LEAST_IN_VAIN, _SHARE_IN_VAIN = 10, 0.5  # evaluations, and share of a training, before it stops
+_LEAST_IN_VAIN, _SHARE_IN_VAIN = 10, 0.499  # evaluations, and half of a training, before it stops
 METRICS, BAD = "metrics.jsonl", "bad_batches.jsonl"
 
 

@@ -215,13 +215,14 @@ def tune(
 
     Raises:
         AdapterMismatchError: If the adapter is of another language.
-        OptionError: If the unit is unknown, or there are no minutes.
+        OptionError: If the unit is unknown, there are no minutes, or the width makes no sense.
         SplitError: If the dev set is empty.
     """
     if unit not in ("cer", "wer"):
         raise OptionError(f"unit={unit!r}: give cer or wer")
     if not dev_minutes > 0:
         raise OptionError(f"dev_minutes={dev_minutes}: give more than 0")
+    beam.Options(beam_width=beam_width)  # refused before anything is tried
     data = Prepared.of(prepared)
     model = lm if isinstance(lm, NGram) else ngram.read(lm)
     beside = words if words is None or isinstance(words, NGram) else ngram.read(words)

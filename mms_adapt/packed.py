@@ -220,7 +220,8 @@ def run(
     sinks = None
     if adapter is not None:
         inside, sinks = (adapter.inward, adapter.inner, adapter.outward), adapter.sinks
-    learnt = torch.is_grad_enabled() and any(one.requires_grad for one in (hidden, *inside))
+    # the lowest adapter's own gradients need nothing of what is below it
+    learnt = torch.is_grad_enabled() and hidden.requires_grad
     found: Tensor = _Rest.apply(kept, seen, learnt, eps, layer, packing, sinks, *inside)  # type: ignore[no-untyped-call]
     return found
 

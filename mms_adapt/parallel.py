@@ -19,6 +19,7 @@ from mms_adapt.errors import OptionError
 
 T = TypeVar("T")
 _PATIENCE = timedelta(hours=6)  # caching a large corpus takes its time
+_LEAVING = timedelta(minutes=10)  # for who has come to the end already
 _STORES: list[Any] = []  # that of this process, once it has joined
 
 
@@ -105,11 +106,11 @@ class Team:
             return f"mms_adapt/left/{number}/{place}/{rank}"
 
         self._store.set(at("out", self.rank), "1")
-        self._store.wait([at("out", one) for one in range(self.size)], _PATIENCE)
+        self._store.wait([at("out", one) for one in range(self.size)], _LEAVING)
         if not self.leads:
             self._store.set(at("gone", self.rank), "1")
             return
-        self._store.wait([at("gone", one) for one in range(1, self.size)], _PATIENCE)
+        self._store.wait([at("gone", one) for one in range(1, self.size)], _LEAVING)
 
 
 def join(device: str) -> tuple[Team, str]:

@@ -21,6 +21,7 @@ from mms_adapt.errors import ResumeError, TrainingError
 FOLDER = ".checkpoints"
 _KEPT = 2
 _STATE, _TENSORS, _HASHES = "state.json", "state.safetensors", "hashes.json"
+_UNTOLD = {"option patience": 10}  # what it meant, before, to say nothing of an option; now that is null
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ def refuse_others(folder: Path, was: Mapping[str, Any], run: Mapping[str, Any]) 
     """
     was, run = json.loads(json.dumps(was)), json.loads(json.dumps(run))
     names = [name for name in {**was, **run} if was.get(name) != run.get(name)]
+    names = [name for name in names if run.get(name) is not None or was.get(name) != _UNTOLD.get(name)]
     if names:
         told = "; ".join(f"{name} was {_short(was.get(name))}, now {_short(run.get(name))}" for name in names)
         raise ResumeError(

@@ -91,6 +91,8 @@ def test_tuning_never_ends_worse_than_it_began(prepared: Prepared, adapter: Path
     assert by_words.dev_wer + by_words.dev_cer / 10 <= found.dev_wer + found.dev_cer / 10
     with pytest.raises(OptionError, match="unit='ser'"):
         tune(adapter, prepared, lm, unit="ser")
+    with pytest.raises(OptionError, match="beam_width=20000: give 1 to 10000"):
+        tune(adapter, prepared, lm, beam_width=20_000, progress=lambda *_: pytest.fail("it was tried"))
     for minutes in (0.0, -1.0, float("nan")):
         with pytest.raises(OptionError, match=r"dev_minutes=.*: give more than 0"):
             tune(adapter, prepared, lm, dev_minutes=minutes)

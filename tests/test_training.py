@@ -476,6 +476,13 @@ def test_a_finished_training_is_not_done_again(
         train(prepared, tmp_path / "a", replace(config, steps=11))
 
 
+def test_a_training_of_before_patience_was_a_share_goes_on(tmp_path: Path) -> None:
+    resume.refuse_others(tmp_path, {"option patience": 10}, {"option patience": None})
+    for was, now in ((7, None), (None, 10)):
+        with pytest.raises(ResumeError, match="option patience was"):
+            resume.refuse_others(tmp_path, {"option patience": was}, {"option patience": now})
+
+
 # limits
 
 
