@@ -51,9 +51,7 @@ def tune(
     ] = None,
     unit: Annotated[str, typer.Option(help="What is to be low: cer or wer.")] = "cer",
     dev_minutes: Annotated[float, typer.Option(help="At most so much of the dev set.")] = 6.0,
-    beam_width: Annotated[
-        int, typer.Option(help="Texts kept after each frame at most; settings are tried with 16.")
-    ] = 64,
+    beam_width: Annotated[int, typer.Option(help="Texts kept after each frame; tried are 16.")] = 64,
     install: Annotated[
         bool, typer.Option(help="Put model and settings into the adapter's folder, to be used from now on.")
     ] = True,

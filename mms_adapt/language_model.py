@@ -195,9 +195,8 @@ def tune(
     """Find how much a language model should count, on the dev set.
 
     The larger the weight, the more a token costs, and the larger its bonus has to be. So what is moved,
-    one at a time and twice around, is the weight and the share of that cost which the bonus gives back; the
-    first of equally good settings stays. They are tried in a search of at most 16 texts, which is four times
-    as quick as one of 64 and mostly finds the same settings best; then the better of both widths is taken.
+    one at a time and twice around, is the weight and the share of that cost which the bonus gives back, in a
+    search of at most 16 texts. The first of equally good settings stays, and the better one of both widths.
 
     Args:
         adapter: Adapter folder.
@@ -206,7 +205,7 @@ def tune(
         words: A model of words, or its ARPA file, to stand beside one of graphemes; `share` says how much it
             counts among the two.
         unit: What is to be low: "cer" or "wer"; the other counts a tenth.
-        dev_minutes: At most so much of the dev set is used, evenly taken.
+        dev_minutes: At most so much of the dev set is used.
         beam_width: Texts that are kept after each frame at most.
         device: "auto", "cpu", "cuda" or "cuda:1".
         backbone: Name or folder of the backbone; that of the adapter's passport where not given.
@@ -222,7 +221,7 @@ def tune(
         raise OptionError(f"unit={unit!r}: give cer or wer")
     if not dev_minutes > 0:
         raise OptionError(f"dev_minutes={dev_minutes}: give more than 0")
-    beam.Options(beam_width=beam_width)  # refused before anything is tried
+    width = min(beam.Options(beam_width=beam_width).beam_width, _TRIED_WIDTH)  # a wrong one is refused here
     data = Prepared.of(prepared)
     model = lm if isinstance(lm, NGram) else ngram.read(lm)
     beside = words if words is None or isinstance(words, NGram) else ngram.read(words)
@@ -234,13 +233,11 @@ def tune(
     transcriber.check_language(data.target_lang, f"{data.folder}", "tune on")
     heard = transcriber.emissions([samples for _, samples in audio.read_utterances(utterances, data.root)])
     spelt = 0.0 if beside is None else share(data, model, beside)
-    through_beam = beam.Options(
-        model, beam_width=min(beam_width, _TRIED_WIDTH), words=beside if spelt else None, words_share=spelt
-    )
-    trial = DecodingTrial(data, utterances, heard, transcriber.vocab, through_beam, unit, progress)
+    search = beam.Options(model, words=beside if spelt else None, words_share=spelt, beam_width=width)
+    trial = DecodingTrial(data, utterances, heard, transcriber.vocab, search, unit, progress)
     greedy, best = trial.rates(None), trial.searched()
-    width, reached = trial.wide(best, beam_width)
-    return Tuned(*best, *reached, *greedy, len(utterances), len(trial.known) - 1, spelt, width)
+    taken, reached = trial.wide(best, beam_width)
+    return Tuned(*best, *reached, *greedy, len(utterances), len(trial.known) - 1, spelt, taken)
 
 
 def options_of(
