@@ -6,7 +6,6 @@ heads are wider or Triton is missing; elsewhere one row goes after the other. It
 """
 
 from collections.abc import Sequence
-from functools import cache
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -16,16 +15,14 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn.functional import scaled_dot_product_attention
 
+from mms_adapt import rowwise
+
 _WIDEST = 96  # channels of a head that the kernels have room for, on small cards too
 
 
-@cache
-def _kernels() -> ModuleType | None:
-    """Return the kernels where Triton is there, which is wherever torch for CUDA is, but not on Windows."""
-    try:
-        from mms_adapt import attention_kernels
-    except ImportError:
-        return None
+def _kernels() -> ModuleType:
+    from mms_adapt import attention_kernels
+
     return attention_kernels
 
 
@@ -43,7 +40,7 @@ def hear(three: Tensor, borders: Tensor, ends: Sequence[int], longest: int) -> T
     """
     if not three.is_cuda or three.dtype == torch.float32:
         return _one_by_one(three, ends)
-    if _kernels() is None or three.shape[3] > _WIDEST:
+    if not rowwise.quick() or three.shape[3] > _WIDEST:
         from torch.nn.attention.varlen import varlen_attn
 
         query, key, value = three.unbind(1)
@@ -69,8 +66,7 @@ class _Hear(Function):
     @staticmethod
     def forward(ctx: Any, three: Tensor, borders: Tensor, longest: int) -> Tensor:
         """Return what frames hear, `(frames, heads, channels)`."""
-        kernels: Any = _kernels()
-        found, levels = kernels.hear(three, borders, longest)
+        found, levels = _kernels().hear(three, borders, longest)
         ctx.save_for_backward(three, found, levels, borders)
         ctx.longest = longest
         return torch.as_tensor(found)
@@ -79,6 +75,5 @@ class _Hear(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient of queries, keys and values."""
         three, found, levels, borders = ctx.saved_tensors
-        kernels: Any = _kernels()
         gradient = gradients[0].contiguous()
-        return kernels.hear_backward(gradient, three, found, levels, borders, ctx.longest), None, None
+        return _kernels().hear_backward(gradient, three, found, levels, borders, ctx.longest), None, None

@@ -68,15 +68,21 @@ def _put(
 
 
 @triton.jit
+def _share(tiles, borders, HEADS: tl.constexpr):
+    """Return what falls to a program: a tile, a head, and where its row begins and how long it is."""
+    tile, pair = tl.program_id(0) % tiles, tl.program_id(0) // tiles
+    row = pair // HEADS
+    start = tl.load(borders + row)
+    return tile, pair % HEADS, start, tl.load(borders + row + 1) - start
+
+
+@triton.jit
 def _hear(
     tiles, three, out, levels, borders, all_frames, factor,
     HEADS: tl.constexpr, SIZE: tl.constexpr, MAIN: tl.constexpr, REST: tl.constexpr,
     HELD: tl.constexpr, PASSING: tl.constexpr,
 ):  # fmt: skip
-    tile, pair = tl.program_id(0) % tiles, tl.program_id(0) // tiles
-    row, head = pair // HEADS, pair % HEADS
-    start = tl.load(borders + row)
-    count = tl.load(borders + row + 1) - start
+    tile, head, start, count = _share(tiles, borders, HEADS)
     if tile * HELD < count:
         wide: tl.constexpr = 3 * HEADS * SIZE
         query = three + start.to(tl.int64) * wide + head * SIZE
@@ -123,10 +129,7 @@ def _to_queries(
     HEADS: tl.constexpr, SIZE: tl.constexpr, MAIN: tl.constexpr, REST: tl.constexpr,
     HELD: tl.constexpr, PASSING: tl.constexpr,
 ):  # fmt: skip
-    tile, pair = tl.program_id(0) % tiles, tl.program_id(0) // tiles
-    row, head = pair // HEADS, pair % HEADS
-    start = tl.load(borders + row)
-    count = tl.load(borders + row + 1) - start
+    tile, head, start, count = _share(tiles, borders, HEADS)
     if tile * HELD < count:
         wide: tl.constexpr = 3 * HEADS * SIZE
         narrow: tl.constexpr = HEADS * SIZE
@@ -177,10 +180,7 @@ def _to_keys(
     HEADS: tl.constexpr, SIZE: tl.constexpr, MAIN: tl.constexpr, REST: tl.constexpr,
     HELD: tl.constexpr, PASSING: tl.constexpr,
 ):  # fmt: skip
-    tile, pair = tl.program_id(0) % tiles, tl.program_id(0) // tiles
-    row, head = pair // HEADS, pair % HEADS
-    start = tl.load(borders + row)
-    count = tl.load(borders + row + 1) - start
+    tile, head, start, count = _share(tiles, borders, HEADS)
     if tile * HELD < count:
         wide: tl.constexpr = 3 * HEADS * SIZE
         narrow: tl.constexpr = HEADS * SIZE

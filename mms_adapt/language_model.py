@@ -205,7 +205,7 @@ def tune(
         words: A model of words, or its ARPA file, to stand beside one of graphemes; `share` says how much it
             counts among the two.
         unit: What is to be low: "cer" or "wer"; the other counts a tenth.
-        dev_minutes: At most so much of the dev set is used.
+        dev_minutes: At most so much of the dev set is used, evenly taken.
         beam_width: Texts that are kept after each frame at most.
         device: "auto", "cpu", "cuda" or "cuda:1".
         backbone: Name or folder of the backbone; that of the adapter's passport where not given.

@@ -269,7 +269,7 @@ class _Rest(Function):
         _, out_bias, up_bias, down_bias = layer.biases
         given = layer.out.times(seen, None)
         middle, normed, _ = rowwise.add_norm(hidden, given, out_bias, *layer.norms[2:], eps)
-        before, wide = None, None
+        before = None
         if learnt:
             before = layer.up.times(normed, up_bias)
             wide = layer.down.times_gelu(before)
