@@ -92,7 +92,8 @@ class AdapterFolder:
     def opening(cls, path: str | PathLike[str]) -> "Iterator[AdapterFolder]":
         """Give what `load` gives while the files' hashes are still reckoned.
 
-        They are checked when the block ends: nothing that it makes may be used before.
+        They are checked when the block ends, and whether all numbers are finite: nothing that it makes may be
+        used before.
 
         Raises:
             AdapterError: As `load` does; where a hash differs, that rather than what went wrong in the block.
@@ -112,19 +113,21 @@ class AdapterFolder:
             hashes = {name: one for name, (_, one) in both.items()}
             with passport.checking(folder, found, hashes) if known else nullcontext():
                 opened = cls._parsed(folder, found, {name: one for name, (one, _) in both.items()})
+                finite = aside.submit(_check_finite, folder / found.weights_file, opened.tensors)
                 if not known:
                     files_of = {name: one.result() for name, one in hashes.items()}
                     options = {"size": _size(folder / found.weights_file, opened.tensors)}
                     opened = replace(opened, passport=replace(found, files=files_of, kind_options=options))
                 yield opened
+                finite.result()
 
     @classmethod
     def _parsed(cls, folder: Path, found: Passport, held: Mapping[str, memoryview]) -> "AdapterFolder":
         """Return an adapter from what was read of its files."""
         weights = folder / found.weights_file
-        tensors = pretrained.read_tensors(weights, AdapterError, held[found.weights_file])
+        tensors = pretrained.parsed_tensors(weights, AdapterError, held[found.weights_file])
         vocab = _read_vocab(folder / "vocab.json", bytes(held["vocab.json"]), found.target_lang)
-        _check_tensors(weights, tensors, vocab)
+        _check_head(weights, tensors, vocab)
         return cls(found, vocab, tensors, folder)
 
     def save(self, path: str | PathLike[str], *, others: Mapping[str, str] | None = None) -> "AdapterFolder":
@@ -299,14 +302,18 @@ def _read_vocab(path: Path, content: bytes, target_lang: str) -> Vocab:
         raise AdapterError(f"{path}: {error}") from error
 
 
-def _check_tensors(path: Path, tensors: Mapping[str, Tensor], vocab: Vocab) -> None:
-    """Refuse what no adapter has: numbers that are none, a head that does not fit the tokens."""
+def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse numbers that are none."""
     plain = isinstance(tensors, Views) and tensors.finite
     for name, one in () if plain else tensors.items():
         if not (one.is_floating_point() and bool(torch.isfinite(one).all())):
             raise AdapterError(
                 f"{path}: {name} holds numbers that are not finite (NaN or infinity): train it again"
             )
+
+
+def _check_head(path: Path, tensors: Mapping[str, Tensor], vocab: Vocab) -> None:
+    """Refuse a head that does not fit the tokens."""
     rows = {name: len(tensors[name]) for name in (f"{HEAD}weight", f"{HEAD}bias") if name in tensors}
     if len(rows) < 2 or set(rows.values()) != {len(vocab)}:
         raise AdapterError(f"{path}: the head has {rows or 'no'} rows, and vocab.json {len(vocab)} tokens")

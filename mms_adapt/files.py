@@ -141,6 +141,13 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def is_inside(place: Path, root: Path) -> bool:
+    """Tell whether a place, links followed, is a folder or lies in it."""
+    # `Path.resolve` takes three times as long, and a service asks this at each adapter that it opens
+    outer = os.path.realpath(root)
+    return os.path.join(os.path.realpath(place), "").startswith(os.path.join(outer, ""))
+
+
 def _sync(folder: Path) -> None:
     """Put a folder's list of names on the disk."""
     handle = os.open(folder, os.O_RDONLY)

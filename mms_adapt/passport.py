@@ -302,8 +302,8 @@ def inside(folder: Path, name: str) -> Path:
     """
     parts = PurePosixPath(name).parts
     path = folder / name
-    within = path.resolve().is_relative_to(folder.resolve())
-    if not parts or ".." in parts or PurePosixPath(name).is_absolute() or "\\" in name or not within:
+    outside = not files.is_inside(path, folder)
+    if not parts or ".." in parts or PurePosixPath(name).is_absolute() or "\\" in name or outside:
         raise AdapterError(f"{folder}: the path {name!r} leads out of the folder; do not use this adapter")
     return path
 

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,27 +177,42 @@ def is_owned(name: str) -> bool:
     return _OWNED.search(name) is not None
 
 
-def read_tensors(
-    path: Path, error: type[Exception], content: memoryview | None = None
-) -> "dict[str, Tensor]":
+def read_tensors(path: Path, error: type[Exception]) -> "dict[str, Tensor]":
     """Return the tensors of a safetensors file.
 
     Args:
         path: The file.
         error: What to raise where it is not one, or is damaged.
-        content: What was read from it, so that what was checked is what is used; the tensors may live in it.
-            Read anew where None.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load, load_file
+    from safetensors.torch import load_file
+
+    with _refusing(path, error):
+        return dict(load_file(path))
+
+
+def parsed_tensors(path: Path, error: type[Exception], content: memoryview) -> "Mapping[str, Tensor]":
+    """Return the same from what was read of the file, so that what was checked is what is used.
+
+    Args:
+        path: The file.
+        error: As for `read_tensors`.
+        content: What was read; the tensors may live in it.
+    """
+    from safetensors.torch import load
 
     from mms_adapt import tensor_file
 
-    try:
-        if content is None:
-            return dict(load_file(path))
+    with _refusing(path, error):
         plain = tensor_file.views(content)
-        return dict(load(bytes(content))) if plain is None else plain
+        return load(bytes(content)) if plain is None else plain
+
+
+@contextmanager
+def _refusing(path: Path, error: type[Exception]) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
     except (SafetensorError, OSError, ValueError, KeyError) as reason:
         raise error(
             f"{path}: this is no whole safetensors file ({reason}); it is damaged, cut short or of another "

@@ -115,7 +115,7 @@ def is_adapter(folder: Path) -> bool:
 
 
 def _stay_inside(root: Path, place: Path) -> None:
-    if not place.resolve().is_relative_to(root.resolve()):
+    if not files.is_inside(place, root):
         raise RegistryError(f"{place}: this link leads out of the registry; put the adapter into it")
 
 

@@ -11,7 +11,7 @@ What is taken here is checked to the last byte: what the library refuses is neve
 import json
 import math
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,24 +19,34 @@ import torch
 from torch import Tensor
 
 _HEADER_FROM, _LARGEST_HEADER = 8, 100_000_000  # as the format has it
-_FIELDS = {"dtype", "shape", "data_offsets"}
+_FIELDS = ("dtype", "shape", "data_offsets")
+Shapes = Mapping[str, tuple[int, ...]]
 
 
-class Views(dict[str, Tensor]):
-    """Tensors by name that lie behind each other in one memory and fill it.
+class Views(Mapping[str, Tensor]):
+    """Tensors by name that lie behind each other in one memory and fill it; each is made when asked for.
 
     Args:
         whole: The memory, `(numbers,)`.
         shapes: The shape of each, in their order.
-        sizes: How many numbers each of them has.
     """
 
-    def __init__(self, whole: Tensor, shapes: Mapping[str, list[int]], sizes: list[int]) -> None:
-        super().__init__(zip(shapes, torch.split_with_sizes(whole, sizes), strict=True))
+    def __init__(self, whole: Tensor, shapes: Shapes) -> None:
+        self.whole, self.shapes = whole, shapes
+        self._starts, reached = {}, 0
         for name, shape in shapes.items():
-            if len(shape) != 1:
-                self[name] = self[name].view(shape)
-        self.whole, self.shapes, self._sizes = whole, shapes, sizes
+            self._starts[name] = reached
+            reached += math.prod(shape)
+
+    def __getitem__(self, name: str) -> Tensor:
+        start, shape = self._starts[name], self.shapes[name]
+        return self.whole[start : start + math.prod(shape)].view(shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
 
     @property
     def finite(self) -> bool:
@@ -49,7 +59,38 @@ class Views(dict[str, Tensor]):
 
     def to(self, device: torch.device) -> "Views":
         """Return them on another device, by one transfer."""
-        return Views(self.whole.to(device), self.shapes, self._sizes)
+        return Views(self.whole.to(device), self.shapes)
+
+    def together(self, names: Sequence[Sequence[str]]) -> list[Tensor] | None:
+        """Return the tensors of several layers side by side, by one copy of them all.
+
+        Args:
+            names: Those of each layer, part by part.
+
+        Returns:
+            Each part, `(layers, ...)`; None where the layers do not lie alike, right behind one another.
+        """
+        shapes = [self.shapes[name] for name in names[0]]
+        sizes = [math.prod(shape) for shape in shapes]
+        starts = [[self._starts[name] for name in each] for each in names]
+        firsts = [min(each) for each in starts]
+        size, begin = sum(sizes), min(firsts)
+        inside = [start - firsts[0] for start in starts[0]]
+        if not size or max(map(sum, zip(inside, sizes, strict=True))) != size:
+            return None
+        order = [(first - begin) // size for first in firsts]
+        for first, place, each, called in zip(firsts, order, starts, names, strict=True):
+            alike = first == begin + place * size and [start - first for start in each] == inside
+            if not alike or [self.shapes[name] for name in called] != shapes:
+                return None
+        if sorted(order) != list(range(len(names))):
+            return None
+        layers = self.whole[begin : begin + size * len(names)].view(len(names), size)
+        layers = layers.index_select(0, torch.tensor(order, device=layers.device))
+        return [
+            layers[:, start : start + part].view(len(names), *shape)
+            for start, part, shape in zip(inside, sizes, shapes, strict=True)
+        ]
 
 
 def views(content: memoryview) -> Views | None:
@@ -61,52 +102,51 @@ def views(content: memoryview) -> Views | None:
     start = _HEADER_FROM + int.from_bytes(content[:_HEADER_FROM], "little")
     if sys.byteorder != "little" or start - _HEADER_FROM > _LARGEST_HEADER or start % 4:
         return None
+    if start >= len(content) or content[_HEADER_FROM] != ord("{"):
+        return None
+    shapes = _shapes(bytes(content[_HEADER_FROM:start]), len(content) - start)
+    if shapes is None:
+        return None
+    return Views(torch.frombuffer(content, dtype=torch.float32, offset=start), shapes)
+
+
+def _shapes(header: bytes, byte_count: int) -> Shapes | None:
+    """Return what a plain header tells: shapes by name, as the numbers lie; None where it is not plain."""
+    # without escapes, what comes twice is found by counting; "-0" is a size for Python, not for the library
+    if b"\\" in header or b"-" in header or header.count(b'"__metadata__"') > 1:
+        return None
     try:
-        header = json.loads(str(content[_HEADER_FROM:start], "ascii"), object_pairs_hook=_once)
+        entries = json.loads(str(header, "ascii"))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(header, dict) or start >= len(content) or content[_HEADER_FROM] != ord("{"):
-        return None
-    told = header.pop("__metadata__", {})
+    told = entries.pop("__metadata__", {})
     if not isinstance(told, dict) or not all(isinstance(one, str) for one in told.values()):
         return None
-    if not all(map(str.isascii, header)) or not _plain(header.values()):
+    if any(header.count(f'"{one}"'.encode()) != len(entries) for one in _FIELDS):
         return None
-    shapes: dict[str, list[int]] = {}
-    sizes: list[int] = []
-    reached = 0
-    for name, entry in sorted(header.items(), key=lambda one: one[1]["data_offsets"]):
-        (first, stop), shape = entry["data_offsets"], entry["shape"]
-        size = math.prod(shape)
-        if first != reached or stop - first != 4 * size:
+    found: list[tuple[int, int, str, tuple[int, ...]]] = []
+    for name, entry in entries.items():
+        one = _place(entry)
+        if one is None:
             return None
-        reached, shapes[name] = stop, shape
-        sizes.append(size)
-    if reached != len(content) - start:
+        found.append((*one[:2], name, one[2]))
+    found.sort()
+    reached = 0
+    for first, stop, _, shape in found:
+        if first != reached or stop - first != 4 * math.prod(shape):
+            return None
+        reached = stop
+    return {name: shape for _, _, name, shape in found} if reached == byte_count else None
+
+
+def _place(entry: Any) -> tuple[int, int, tuple[int, ...]] | None:
+    """Return where the numbers of a tensor of float32 begin and end, and its shape; None if it is none."""
+    if type(entry) is not dict or len(entry) != len(_FIELDS):
         return None
-    numbers = torch.frombuffer(content, dtype=torch.float32, offset=start)
-    return Views(numbers, shapes, sizes)
-
-
-def _plain(entries: Collection[Any]) -> bool:
-    """Tell whether this is how a header tells of tensors of float32."""
-    for entry in entries:
-        if type(entry) is not dict or entry.keys() != _FIELDS or entry["dtype"] != "F32":
-            return False
-        shape, offsets = entry["shape"], entry["data_offsets"]
-        if type(shape) is not list or type(offsets) is not list or len(offsets) != 2:
-            return False
-    numbers = [one for entry in entries for one in (*entry["shape"], *entry["data_offsets"])]
-    return set(map(type, numbers)) <= {int} and min(numbers, default=0) >= 0
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object whose names come once.
-
-    Raises:
-        ValueError: If one comes twice.
-    """
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name comes twice")
-    return found
+    kind, shape, offsets = map(entry.get, _FIELDS)
+    if kind != "F32" or type(shape) is not list or type(offsets) is not list or len(offsets) != 2:
+        return None
+    for one in (*shape, *offsets):
+        if type(one) is not int:  # a number of a size is never below zero: there is no "-"
+            return None
+    return offsets[0], offsets[1], tuple(shape)

@@ -9,11 +9,12 @@ import tiny
 import torch
 
 from mms_adapt import backbone, plugins
-from mms_adapt.adapters import _narrow
+from mms_adapt.adapters import _narrow, attention
 from mms_adapt.bank import Bank
 from mms_adapt.checkpoint import AdapterFolder
 from mms_adapt.errors import AdapterMismatchError, OptionError
 from mms_adapt.serving.edition import Blend, opening
+from mms_adapt.tensor_file import Views
 from mms_adapt.transcribe import TranscribeOptions, Transcriber
 
 OPTIONS = TranscribeOptions(device="cpu")
@@ -142,7 +143,8 @@ def test_what_is_folded_here_is_what_a_device_would_fold(monkeypatch: pytest.Mon
     random = torch.Generator().manual_seed(0)
     shapes = _narrow.shapes(32, 5).values()
     layers = [[torch.randn(shape, generator=random) for shape in shapes] for _ in range(3)]
-    found = _narrow.folded(layers)
+    parts = list(zip(*layers, strict=True))
+    found = _narrow.folded(parts)
     for number, (gain, shift, down, down_bias, up, up_bias) in enumerate(layers):
         inward, inner, outward = (one[number] for one in found)
         assert torch.equal(inward[:5], down * gain) and not inward[5:].any()
@@ -151,5 +153,38 @@ def test_what_is_folded_here_is_what_a_device_would_fold(monkeypatch: pytest.Mon
         assert torch.equal(outward[:5], up.t()) and torch.equal(outward[5], up_bias) and not outward[6:].any()
     monkeypatch.setattr(_narrow, "_folded_here", None)
     monkeypatch.setattr(_narrow, "_HERE", "another")
-    for one, other in zip(found, _narrow.folded(layers), strict=True):
+    for one, other in zip(found, _narrow.folded(parts), strict=True):
         assert one.shape == other.shape and torch.allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("layers", ["all", 5])
+@pytest.mark.parametrize("alike", [True, False])
+def test_what_lies_in_one_memory_becomes_the_same_adapter(
+    monkeypatch: pytest.MonkeyPatch, layers: int | str, alike: bool
+) -> None:
+    random = torch.Generator().manual_seed(0)
+    shapes = _narrow.shapes(32, 5)
+    held = {
+        name: torch.randn(shape, generator=random)
+        for each in attention._names(12)
+        for name, shape in zip(each, shapes.values(), strict=True)
+    }
+    for each in attention._names(12)[: 0 if layers == "all" else 7]:
+        for name, part in zip(each, shapes, strict=True):
+            held[name] = torch.full_like(held[name], float(part == "norm.weight"))
+    order = sorted(held) if alike else sorted(held, key=len)  # as the format has them, or some other way
+    whole = torch.cat([held[name].flatten() for name in order])
+    views = Views(whole, {name: tuple(held[name].shape) for name in order})
+    assert (views.together(attention._names(12)) is not None) == alike
+    config = attention.Config(size=5, layers=layers)
+    expected = attention.weights(held, config, 32, 12)
+    here = attention.weights(views, config, 32, 12)
+    monkeypatch.setattr(_narrow, "_HERE", "another")
+    there = attention.weights(views, config, 32, 12)
+    assert expected.first_layer == here.first_layer == there.first_layer == (0 if layers == "all" else 7)
+    for one, other, third in zip(expected.tensors, here.tensors, there.tensors, strict=True):
+        assert torch.allclose(one, other, atol=1e-5) and torch.allclose(one, third, atol=1e-5)
+    if layers != "all":
+        views[attention._names(12)[6][1]][3] = 0.5
+        with pytest.raises(AdapterMismatchError, match="layer 6 belongs to those without an adapter"):
+            attention.weights(views, config, 32, 12)

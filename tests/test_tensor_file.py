@@ -1,6 +1,7 @@
 """Files of tensors read without a copy: as the library reads them; what it refuses is never taken."""
 
 import json
+import math
 import struct
 from typing import Any
 
@@ -44,12 +45,12 @@ def test_what_the_library_reads_is_the_same() -> None:
 def test_one_number_that_is_none_is_seen_wherever_it_stands(bad: float) -> None:
     numbers = torch.full((100,), 3e38)  # whose squares and sums are too large
     numbers[1::2] *= -1
-    shapes, sizes = {"a": [10, 5], "b": [50]}, [50, 50]
-    assert Views(numbers, shapes, sizes).finite and Views(torch.empty(0), {}, []).finite
+    shapes = {"a": (10, 5), "b": (50,)}
+    assert Views(numbers, shapes).finite and Views(torch.empty(0), {}).finite
     for place in range(100):
         spoilt = numbers.clone()
         spoilt[place] = bad
-        assert not Views(spoilt, shapes, sizes).finite, place
+        assert not Views(spoilt, shapes).finite, place
 
 
 def test_on_another_device_they_are_the_same_by_one_transfer() -> None:
@@ -60,7 +61,7 @@ def test_on_another_device_they_are_the_same_by_one_transfer() -> None:
         (name, one.shape, one.stride()) for name, one in found.items()
     ]
     assert all(one.device.type == "meta" for one in there.values())
-    again = Views(found.whole.clone(), found.shapes, [one.numel() for one in found.values()])
+    again = Views(found.whole.clone(), found.shapes)
     assert all(torch.equal(one, again[name]) for name, one in found.items())
 
 
@@ -77,6 +78,10 @@ def test_on_another_device_they_are_the_same_by_one_transfer() -> None:
         struct.pack("<Q", 1 << 40) + b"{}", struct.pack("<Q", 2) + b"{}",
         made(b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},"a":{"dtype":"F32","shape":[2,2],'
              b'"data_offsets":[0,16]}}'),
+        made(b'{"a":{"dtype":"F32","shape":[2],"shape":[4],"data_offsets":[0,16]}}'),
+        made(b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[-0,16]}}'),
+        made({"__metadata__": {"a": "\ud800"}, "a": entry(0, 16, 4)}),
+        made(b'{"__metadata__":1,"__metadata__":{},"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}'),
     ],
 )  # fmt: skip
 def test_what_is_not_plain_is_left_to_the_library(content: bytes) -> None:
@@ -110,3 +115,43 @@ def test_what_the_library_refuses_is_never_taken(data: st.DataObject) -> None:
         raise AssertionError(f"the library refuses it: {reason}") from reason
     assert found.keys() == expected.keys()
     assert all(found[name].numpy().tobytes() == one.numpy().tobytes() for name, one in expected.items())
+
+
+LAYERS = 12
+PARTS = {"up": (2, 2), "down": (3,)}
+
+
+def in_layers(order: list[int], gap: int | None = None) -> tuple[Views, list[list[str]]]:
+    """Layers in some order behind a head, and what is asked for; something may lie between two of them."""
+    shapes: dict[str, tuple[int, ...]] = {"head": (3,)}
+    for place, layer in enumerate(order):
+        shapes |= {f"{layer}.{part}": shape for part, shape in PARTS.items()}
+        if place == gap:
+            shapes["between"] = (1,)
+    count = sum(math.prod(one) for one in shapes.values())
+    return Views(torch.arange(float(count)), shapes), [[f"{n}.down", f"{n}.up"] for n in range(LAYERS)]
+
+
+def test_layers_that_lie_alike_come_together_in_the_order_asked_for() -> None:
+    for order in (list(range(LAYERS)), sorted(range(LAYERS), key=str), list(range(LAYERS))[::-1]):
+        held, names = in_layers(order)
+        found = held.together(names)
+        assert found is not None and [one.shape for one in found] == [(LAYERS, 3), (LAYERS, 2, 2)]
+        for part, together in enumerate(found):
+            assert torch.equal(together, torch.stack([held[each[part]] for each in names]))
+    held, names = in_layers(list(range(LAYERS)))
+    some = held.together(names[3:5])  # those of the topmost layers, where the rest is asked for apart
+    assert some is not None and torch.equal(some[1], torch.stack([held["3.up"], held["4.up"]]))
+
+
+def test_layers_that_do_not_lie_alike_do_not_come_together() -> None:
+    held, names = in_layers(list(range(LAYERS)), gap=5)
+    assert held.together(names) is None
+    held, names = in_layers(list(range(LAYERS)))
+    assert held.together([names[0], names[1][::-1]]) is None  # parts of other shapes
+    assert held.together([names[0], names[2]]) is None  # a layer between them
+    assert held.together([names[0], names[0]]) is None
+    assert held.together([each[:1] for each in names]) is None  # a part of each
+    shapes = {"0.a": (2,), "0.b": (2,), "1.b": (2,), "1.a": (2,)}
+    assert Views(torch.arange(8.0), shapes).together([["0.a", "0.b"], ["1.a", "1.b"]]) is None
+    assert Views(torch.empty(0), {"0.a": (0,), "1.a": (0,)}).together([["0.a"], ["1.a"]]) is None

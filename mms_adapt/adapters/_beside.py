@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mms_adapt.errors import AdapterMismatchError, OptionError
+from mms_adapt.tensor_file import Views
 
 
 class Beside(nn.Module):
@@ -81,7 +82,8 @@ def expect(tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]
     Raises:
         AdapterMismatchError: If tensors are missing, have no place or another shape; some are named.
     """
-    found = {name: one.shape for name, one in tensors.items() if not name.startswith("lm_head.")}
+    shapes = tensors.shapes if isinstance(tensors, Views) else {k: one.shape for k, one in tensors.items()}
+    found = {name: shape for name, shape in shapes.items() if not name.startswith("lm_head.")}
     if found == expected:  # a shape is a tuple
         return
     wrong = [f"{name} is missing" for name in expected if name not in tensors]

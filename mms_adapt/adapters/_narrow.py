@@ -5,7 +5,7 @@ up's bias in a channel of its own; and what rows of a batch get from matrices of
 where in a layer they stand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,10 +13,12 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from mms_adapt import packed
+from mms_adapt.tensor_file import Views
 
 PARTS = ("norm.weight", "norm.bias", "linear_1.weight", "linear_1.bias", "linear_2.weight", "linear_2.bias")
 _HERE = "cpu"
 Folded = tuple[Tensor, Tensor, Tensor]
+Part = Tensor | Sequence[Tensor]  # of all layers: `(layers, ...)`, or one of each
 
 
 def shapes(hidden_size: int, width: int) -> dict[str, tuple[int, ...]]:
@@ -26,35 +28,50 @@ def shapes(hidden_size: int, width: int) -> dict[str, tuple[int, ...]]:
     return dict(zip(PARTS, sizes, strict=True))
 
 
-def folded(layers: Sequence[Sequence[Tensor]]) -> Folded:
-    """Return what the six parts of each layer, in the order of `PARTS`, compute, as three matrices.
+def parted(tensors: Mapping[str, Tensor], names: Sequence[Sequence[str]]) -> list[Part]:
+    """Return each part of all layers; names are those of each layer, in the order of `PARTS`."""
+    if isinstance(tensors, Views) and tensors.whole.device.type != _HERE:
+        together = tensors.together(names)
+        if together is not None:
+            return list(together)
+    return [[tensors[name].float() for name in same] for same in zip(*names, strict=True)]
+
+
+def beside(part: Part) -> Tensor:
+    """Return a part of all layers as `(layers, ...)`."""
+    return part if isinstance(part, Tensor) else torch.stack(list(part))
+
+
+def folded(parts: Sequence[Part]) -> Folded:
+    """Return what the six parts, in the order of `PARTS`, compute in each layer, as three matrices.
 
     Args:
-        layers: The parts, on any device; the result is there, too.
+        parts: Those of all layers, on any device; the result is there, too.
 
     Returns:
         Down `(layers, width + 8, hidden)`, its bias `(layers, 1, width + 8)`, and up with its bias
         `(layers, width + 8, hidden)`; what is added to the width is zero but for one channel, which is
         always 1, and whose row of the way up is the bias: one product less in every layer.
     """
-    if layers[0][2].device.type == _HERE:
-        return _folded_here(layers)
-    inward, inner, outward = packed.folded([torch.stack(same) for same in zip(*layers, strict=True)])
+    if parts[2][0].device.type == _HERE:
+        return _folded_here(parts)
+    inward, inner, outward = packed.folded([beside(one) for one in parts])
     return inward, inner[:, None], outward
 
 
-def _folded_here(layers: Sequence[Sequence[Tensor]]) -> Folded:
+def _folded_here(parts: Sequence[Part]) -> Folded:
     """Return the same in main memory, every number written once, to where it stays.
 
     numpy writes them: torch would divide such work among threads, which wait for each other where a processor
     is busy, and a processor is: opening an adapter means hashing it.
     """
+    layers = list(zip(*parts, strict=True))
     count, (width, hidden) = len(layers), layers[0][2].shape
     inward, outward = (np.empty((count, width + packed.ROOM, hidden), np.float32) for _ in range(2))
     inner = torch.zeros(count, 1, width + packed.ROOM)
-    for into, bias, out, parts in zip(inward, inner[:, 0, :width].unbind(), outward, layers, strict=True):
-        torch.addmv(parts[3], parts[2], parts[1], out=bias)
-        gain, _, down, _, up, up_bias = (one.numpy() for one in parts)
+    for into, bias, out, held in zip(inward, inner[:, 0, :width].unbind(), outward, layers, strict=True):
+        torch.addmv(held[3], held[2], held[1], out=bias)
+        gain, _, down, _, up, up_bias = (one.numpy() for one in held)
         np.multiply(down, gain, out=into[:width])
         into[width:] = 0.0
         out[:width], out[width], out[width + 1 :] = up.T, up_bias, 0.0

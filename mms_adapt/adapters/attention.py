@@ -135,9 +135,9 @@ def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, lay
     if first < 0:
         raise AdapterMismatchError(f"adapter_layers={config.layers}: the backbone has {layer_count} layers")
     expect(tensors, dict(zip(chain(*names), [*shapes.values()] * layer_count, strict=True)))
-    parts = [[tensors[name].float() for name in each] for each in names]
+    parts = _narrow.parted(tensors, names)
     if first:
-        gain, *others = (torch.stack(same).flatten(1) for same in zip(*parts[:first], strict=True))
+        gain, *others = (_narrow.beside(one[:first]).flatten(1) for one in parts)
         there = torch.cat((gain != 1, *(one != 0 for one in others)), dim=1).any(dim=1).tolist()  # `(first,)`
         if any(there):
             layer = there.index(True)

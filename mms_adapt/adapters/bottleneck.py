@@ -178,7 +178,7 @@ def weights(tensors: Mapping[str, Tensor], config: Config, hidden_size: int, lay
             parts.append(
                 [one * config.factor if part.startswith("linear_2") else one for part, one in named.items()]
             )
-        found += _narrow.folded(parts)
+        found += _narrow.folded(list(zip(*parts, strict=True)))
     return Weights(tuple(found), layers.start, (config.mode, *places))
 
 

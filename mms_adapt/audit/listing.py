@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
-from mms_adapt import language, noted, passport, pretrained, registry
+from mms_adapt import files, language, noted, passport, pretrained, registry
 from mms_adapt.errors import AdapterError, MmsAdaptError, RegistryError
 from mms_adapt.noted import NotedScore
 from mms_adapt.passport import Passport
@@ -257,7 +257,7 @@ def _product(shape: Sequence[int]) -> int:
 def _checked(root: Path, name: str, known: Backbones) -> Row:
     """Return the row of a place in a registry, where not everything that lies there is an adapter of it."""
     folder = root / name
-    if not folder.resolve().is_relative_to(root.resolve()):
+    if not files.is_inside(folder, root):
         return Row(name, state="this link leads out of the registry; put the adapter into it")
     if not registry.is_adapter(folder):
         ends = {one.name for one in folder.iterdir()} & {"metrics.jsonl", ".checkpoints"}

@@ -21,7 +21,10 @@ from mms_adapt.errors import OptionError
 if TYPE_CHECKING:
     from mms_adapt.vocab import Vocab
 
-_WIDEST = 128  # its kernels hold no more, and end the whole process where they are asked to
+# The kernel of its first step (`first_matrix__bitonic_topk_kernel`, torchaudio 2.11) writes 20 bytes a text into
+# shared memory, of which it has asked for 8. What is granted is a multiple of 128, so 6 texts have room; with 7 the
+# whole process ends.
+_WIDEST = 6
 
 
 @dataclass(frozen=True)
@@ -29,17 +32,17 @@ class Options:
     """How wide the search is.
 
     Attributes:
-        beam_width: Texts that are kept after each frame, 1 to 128, and at most as many as there are tokens.
+        beam_width: Texts that are kept after each frame, 1 to 6, and at most as many as there are tokens.
         blank_skip: Frames in which the blank is more probable are passed over; 1 passes over none.
     """
 
-    beam_width: int = 16
+    beam_width: int = _WIDEST
     blank_skip: float = 0.95
 
     def __post_init__(self) -> None:
         wrong = []
         if not 1 <= self.beam_width <= _WIDEST:
-            wrong.append(f"beam_width={self.beam_width}: give 1 to {_WIDEST}, all that it holds")
+            wrong.append(f"beam_width={self.beam_width}: give 1 to {_WIDEST}, all that its kernels have room for")
         if not 0 < self.blank_skip <= 1:
             wrong.append(f"blank_skip={self.blank_skip}: give more than 0, and at most 1")
         if wrong:

@@ -133,7 +133,9 @@ class Opened:
     @property
     def byte_count(self) -> int:
         """Memory that it takes."""
-        return sum(one.numel() * one.element_size() for one in self.adapter.tensors.values())
+        tensors = self.adapter.tensors
+        held = [tensors.whole] if isinstance(tensors, Views) else tensors.values()
+        return sum(one.numel() * one.element_size() for one in held)
 
     def on(self, device: torch.device, dtype: torch.dtype) -> Edition:
         """Return its edition on a device; it goes there as it is, and is reckoned there. The head is float32.
