@@ -18,6 +18,7 @@ from mms_adapt.windows import Emissions
 Progress = Callable[..., None]
 _WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
 _RELIEFS = (0.0, 0.3, 0.6, 0.8, 1.0, 1.2, 1.5)  # shares of what a token costs that its bonus gives back
+_MOST = 2 + 2 * (len(_WEIGHTS) + len(_RELIEFS))  # searches: without a model, the settings, and a wider one
 _OTHER = 0.1  # how much the other rate counts: on minutes of speech, what is hardly lower is lower by chance
 _DEAREST = 10.0  # what a token may cost at most where the search begins, though a model knows none of them
 
@@ -91,10 +92,8 @@ class DecodingTrial:
             else:
                 decoder = self.decoder.weighted(*setting)
             self.known[setting] = self._through(decoder)
-            if self.progress:
-                best = min(pair[self.unit == "wer"] for pair in self.known.values())
-                note = f"best {self.unit.upper()} {100 * best:.1f} %"
-                self.progress("tune", len(self.known), 1 + 2 * (len(_WEIGHTS) + len(_RELIEFS)), note)
+            best = min(pair[self.unit == "wer"] for pair in self.known.values())
+            self._tell(len(self.known), f"best {self.unit.upper()} {100 * best:.1f} %")
         return self.known[setting]
 
     def wide(self, setting: tuple[float, float], beam_width: int) -> tuple[int, tuple[float, float]]:
@@ -102,14 +101,32 @@ class DecodingTrial:
         own = self.decoder.options.beam_width, self.rates(setting)
         if beam_width == own[0]:
             return own
-        other = beam_width, self._through(self.decoder.weighted(*setting, beam_width))
+        other = (
+            beam_width,
+            self._through(
+                self.decoder.weighted(*setting, beam_width),
+                lambda done: self._tell(
+                    _MOST - 1, f"{beam_width} texts: {done} of {len(self.heard)} utterances"
+                ),
+            ),
+        )
+        self._tell(_MOST, f"{self.unit.upper()} {100 * other[1][self.unit == 'wer']:.1f} %")
         return min(own, other, key=lambda one: self._wrong(one[1]))
 
     def _wrong(self, rates: tuple[float, float]) -> float:
         cer, wer = rates
         return wer + _OTHER * cer if self.unit == "wer" else cer + _OTHER * wer
 
-    def _through(self, decoder: beam.Beam) -> tuple[float, float]:
-        texts = [self.normalise(decoder.decode(one[None], [len(one)])[0].text) for one in self.heard]
+    def _tell(self, done: int, note: str) -> None:
+        if self.progress:
+            self.progress("tune", done, _MOST, note)
+
+    def _through(
+        self, decoder: beam.Beam, each: Callable[[int], None] = lambda _: None
+    ) -> tuple[float, float]:
+        texts: list[str] = []
+        for one in self.heard:
+            texts.append(self.normalise(decoder.decode(one[None], [len(one)])[0].text))
+            each(len(texts))
         found = score(self.references, texts, bootstrap=0)
         return found.cer, found.wer

@@ -81,7 +81,8 @@ def test_tuning_never_ends_worse_than_it_began(prepared: Prepared, adapter: Path
     found = tune(adapter, prepared, lm, progress=lambda *words: told.append(words))
     assert found.greedy_cer > 0 and wrong(found) <= found.greedy_cer + found.greedy_wer / 10 + 1e-9
     assert found.utterances == len(prepared.utterances("dev")) and found.tried >= 9
-    assert told[-1][0] == "tune" and len(told) == found.tried + 1
+    assert told[-1][0] == "tune" and told[-1][1] == told[-1][2]
+    assert len(told) == (found.tried + 1) + (found.utterances + 1)  # then each with 64 texts
     by_words = tune(adapter, prepared, lm, unit="wer")
     narrow = tune(adapter, prepared, lm, beam_width=16)
     assert narrow.beam_width == 16 and found.beam_width in (16, 64)

@@ -21,9 +21,9 @@ from mms_adapt.errors import OptionError
 if TYPE_CHECKING:
     from mms_adapt.vocab import Vocab
 
-# The kernel of its first step (`first_matrix__bitonic_topk_kernel`, torchaudio 2.11) writes 20 bytes a text into
-# shared memory, of which it has asked for 8. What is granted is a multiple of 128, so 6 texts have room; with 7 the
-# whole process ends.
+# The kernel of its first step (`first_matrix__bitonic_topk_kernel`, torchaudio 2.11) writes 20 bytes a text
+# into shared memory, of which it has asked for 8. What is granted is a multiple of 128, so 6 texts have room;
+# with 7 the whole process ends.
 _WIDEST = 6
 
 
@@ -42,7 +42,9 @@ class Options:
     def __post_init__(self) -> None:
         wrong = []
         if not 1 <= self.beam_width <= _WIDEST:
-            wrong.append(f"beam_width={self.beam_width}: give 1 to {_WIDEST}, all that its kernels have room for")
+            wrong.append(
+                f"beam_width={self.beam_width}: give 1 to {_WIDEST}, for which its kernels have room"
+            )
         if not 0 < self.blank_skip <= 1:
             wrong.append(f"blank_skip={self.blank_skip}: give more than 0, and at most 1")
         if wrong:
