@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mms_adapt import contents, files, passport, plugins, pretrained
+from mms_adapt import contents, files, passport, plugins, tensor_file
 from mms_adapt.backbone import Backbone
 from mms_adapt.errors import AdapterError, AdapterMismatchError, OptionError, SiblingError, VocabError
 from mms_adapt.passport import Passport
@@ -125,7 +125,7 @@ class AdapterFolder:
     def _parsed(cls, folder: Path, found: Passport, held: Mapping[str, memoryview]) -> "AdapterFolder":
         """Return an adapter from what was read of its files."""
         weights = folder / found.weights_file
-        tensors = pretrained.parsed_tensors(weights, AdapterError, held[found.weights_file])
+        tensors = tensor_file.parsed(weights, AdapterError, held[found.weights_file])
         vocab = _read_vocab(folder / "vocab.json", bytes(held["vocab.json"]), found.target_lang)
         _check_head(weights, tensors, vocab)
         return cls(found, vocab, tensors, folder)

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mms_adapt import files, pretrained
+from mms_adapt import files, tensor_file
 from mms_adapt.adapters import lora
 from mms_adapt.backbone import Backbone
 from mms_adapt.checkpoint import HEAD, AdapterFolder, pack
@@ -132,7 +132,7 @@ def read(
         wrong.insert(0, f"peft_type is {record.get('peft_type')!r}, not 'LORA'")
     if wrong:
         raise AdapterError(f"{place / CONFIG}: {'; '.join(wrong)}: this is not a plain LoRA adapter")
-    found = pretrained.read_tensors(place / WEIGHTS, AdapterError)
+    found = tensor_file.read(place / WEIGHTS, AdapterError)
     tensors = {name.removeprefix(_PREFIX): one.float() for name, one in found.items()}
     strange = [one for one in tensors if not (lora.owns(one) or one in (f"{HEAD}weight", f"{HEAD}bias"))]
     if strange or f"{HEAD}weight" not in tensors:

@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,8 +70,10 @@ class Pretrained:
         Raises:
             BackboneError: If a file is damaged.
         """
+        from mms_adapt import tensor_file
+
         for path in self.weights:
-            for name, tensor in read_tensors(path, BackboneError).items():
+            for name, tensor in tensor_file.read(path, BackboneError).items():
                 for old, new in _OLD_NAMES.items():
                     name = name.replace(old, new)
                 yield name, tensor
@@ -84,6 +85,8 @@ class Pretrained:
             LanguageError: If this is no code.
             BackboneError: If the model has none for it.
         """
+        from mms_adapt import tensor_file
+
         name = f"adapter.{language.parse(target_lang)}.safetensors"
         path = self.folder / name
         if not path.is_file() and _on_hub(self.name):
@@ -92,7 +95,7 @@ class Pretrained:
             codes = sorted(one.name.split(".")[1] for one in self.folder.glob("adapter.*.safetensors"))
             held = f"it has {', '.join(codes[:12])}" if codes else "it has none at all"
             raise BackboneError(f"backbone {self.name}: there is no {name}; {held}")
-        return read_tensors(path, BackboneError)
+        return tensor_file.read(path, BackboneError)
 
     def vocab(self, target_lang: str | None = None) -> Vocab | None:
         """Return the tokens of its own head, or of one language; None where they are not known.
@@ -175,49 +178,6 @@ def fingerprint(tensors: "Iterable[tuple[str, Tensor]]") -> str:
 def is_owned(name: str) -> bool:
     """Tell whether a tensor of the model belongs to a language: to its adapter or its head."""
     return _OWNED.search(name) is not None
-
-
-def read_tensors(path: Path, error: type[Exception]) -> "dict[str, Tensor]":
-    """Return the tensors of a safetensors file.
-
-    Args:
-        path: The file.
-        error: What to raise where it is not one, or is damaged.
-    """
-    from safetensors.torch import load_file
-
-    with _refusing(path, error):
-        return dict(load_file(path))
-
-
-def parsed_tensors(path: Path, error: type[Exception], content: memoryview) -> "Mapping[str, Tensor]":
-    """Return the same from what was read of the file, so that what was checked is what is used.
-
-    Args:
-        path: The file.
-        error: As for `read_tensors`.
-        content: What was read; the tensors may live in it.
-    """
-    from safetensors.torch import load
-
-    from mms_adapt import tensor_file
-
-    with _refusing(path, error):
-        plain = tensor_file.views(content)
-        return load(bytes(content)) if plain is None else plain
-
-
-@contextmanager
-def _refusing(path: Path, error: type[Exception]) -> Iterator[None]:
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (SafetensorError, OSError, ValueError, KeyError) as reason:
-        raise error(
-            f"{path}: this is no whole safetensors file ({reason}); it is damaged, cut short or of another "
-            "format (pickles such as .bin and .pt are not read); copy it again"
-        ) from reason
 
 
 def _folder(name: str, what: str = "backbone") -> Path:

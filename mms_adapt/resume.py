@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mms_adapt import files, pretrained
+from mms_adapt import files, tensor_file
 from mms_adapt.errors import ResumeError, TrainingError
 
 FOLDER = ".checkpoints"
@@ -134,7 +134,7 @@ def newest_of_all(
         if found is not None:
             was, course, lanes = found
             refuse_others(folder, was, run)
-            return course, lanes, pretrained.read_tensors(place / _TENSORS, ResumeError)
+            return course, lanes, tensor_file.read(place / _TENSORS, ResumeError)
     return None
 
 

@@ -1,8 +1,8 @@
-"""The tensors of a safetensors file that is in memory already, without copying them.
+"""Safetensors files: read, or taken from memory without a copy.
 
-In: the content of a file. Out: tensors that share its memory, where it is a plain file of float32, as
-adapters are; None where it is anything else, which the library of the format then reads, or refuses in its
-own words. It does not know what the tensors are for.
+In: a file, or its content. Out: its tensors, which share the memory of a content where it is a plain file of
+float32, as adapters are; anything else is read by the library of the format, or refused in its own words. It
+does not know what the tensors are for.
 
 A plain file has a header of JSON behind eight bytes that tell its length, and then numbers without a gap.
 What is taken here is checked to the last byte: what the library refuses is never taken.
@@ -12,6 +12,8 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,6 +93,47 @@ class Views(Mapping[str, Tensor]):
             layers[:, start : start + part].view(len(names), *shape)
             for start, part, shape in zip(inside, sizes, shapes, strict=True)
         ]
+
+
+def read(path: Path, error: type[Exception]) -> dict[str, Tensor]:
+    """Return the tensors of a file.
+
+    Args:
+        path: The file.
+        error: What to raise where it is not one, or is damaged.
+    """
+    from safetensors.torch import load_file
+
+    with _refusing(path, error):
+        return dict(load_file(path))
+
+
+def parsed(path: Path, error: type[Exception], content: memoryview) -> Mapping[str, Tensor]:
+    """Return the same from what was read of the file, so that what was checked is what is used.
+
+    Args:
+        path: The file.
+        error: As for `read`.
+        content: What was read; the tensors may live in it.
+    """
+    from safetensors.torch import load
+
+    with _refusing(path, error):
+        plain = views(content)
+        return load(bytes(content)) if plain is None else plain
+
+
+@contextmanager
+def _refusing(path: Path, error: type[Exception]) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, KeyError) as reason:
+        raise error(
+            f"{path}: this is no whole safetensors file ({reason}); it is damaged, cut short or of another "
+            "format (pickles such as .bin and .pt are not read); copy it again"
+        ) from reason
 
 
 def views(content: memoryview) -> Views | None:
