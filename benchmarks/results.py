@@ -421,8 +421,8 @@ with 64, in 15, 28 and 61 s, other work beside it; on the whole test set 22.2 an
 
 "Random weights" is the same architecture without any pre-training: it shows what the pre-training is worth.
 More passes are `--epochs 40` for an hour and `--epochs 21 --set mask_time_share=0.08` for all of it, each the
-best on dev of [those that were tried](training.md#how-many-passes), on a GPU beside seven others. For a person
-who was never heard they were no help.
+best on dev of [those that were tried](training.md#how-many-passes), on a GPU beside seven others. For a
+person who was never heard they were no help.
 
 ## How the test sets were made
 

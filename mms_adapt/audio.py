@@ -144,6 +144,8 @@ class AudioFile:
         except (soundfile.SoundFileError, TypeError, OSError) as error:
             if av_audio.is_container(self.path):
                 return self._open_by_av()
+            if not self.path.stat().st_size:
+                raise self._flaw("undecodable", "the file is empty (0 bytes); copy it again") from error
             raise self._flaw(
                 "undecodable",
                 "this is no audio that can be decoded (WAV, FLAC, MP3, Ogg, Opus, AIFF and others can); "

@@ -16,7 +16,7 @@ from mms_adapt.audio import SAMPLE_RATE_HZ
 from mms_adapt.backbone import Backbone
 from mms_adapt.checkpoint import AdapterFolder
 from mms_adapt.decoders import Candidate, Hypothesis
-from mms_adapt.errors import OptionError, RegistryError
+from mms_adapt.errors import MmsAdaptError, OptionError, RegistryError
 from mms_adapt.recordings import Recording, Source, is_silent, open_recording
 from mms_adapt.residents import Residence, Residents
 from mms_adapt.serving import identify as identification
@@ -133,7 +133,8 @@ class Bank:
 
         Args:
             recording: A path, or samples `(samples,)`.
-            candidates: Languages, with names where the registry has several; all that it has where not given.
+            candidates: Languages, with names where the registry has several; where not given, all that it has
+                and that can be opened (`refused` tells of others).
             seconds: How much of the recording is listened to, from the first that sounds on.
             sample_rate_hz: Sample rate of an array.
 
@@ -155,7 +156,7 @@ class Bank:
             raise OptionError(
                 f"candidates={places}, seconds={seconds}: give languages to choose from and time to listen"
             )
-        voices = [self.voice(one) for one in places]
+        places, voices = self._voices(places, needed=candidates is not None)
         length = int(seconds * SAMPLE_RATE_HZ)
         for start in range(0, source.sample_count, length):
             samples = source.read(start, min(start + length, source.sample_count))
@@ -177,6 +178,25 @@ class Bank:
             ]
         ranked = identification.rank(places, heard, counts[0])
         return ranked if self._lid is None else identification.combine(ranked, self._lid.hear(samples))
+
+    def _voices(self, places: Sequence[str], *, needed: bool) -> tuple[list[str], list[Voice]]:
+        """Return voices with their places, where not all are needed without those that cannot be had.
+
+        Raises:
+            MmsAdaptError: Where one is needed, or all fail: what was wrong with the first.
+        """
+        found: dict[str, Voice] = {}
+        wrong: list[MmsAdaptError] = []
+        for one in places:
+            try:
+                found[one] = self.voice(one)
+            except MmsAdaptError as error:
+                if needed:
+                    raise
+                wrong.append(error)
+        if not found:
+            raise wrong[0]
+        return list(found), list(found.values())
 
     @property
     def _batch_samples(self) -> int:
@@ -249,12 +269,23 @@ class Bank:
         return registry_module.names(self.registry)
 
     def _backbone_name(self) -> str:
-        """Return the backbone of the first adapter in the registry that knows its own."""
+        """Return the backbone of the first adapter in the registry that is whole and knows its own.
+
+        Raises:
+            MmsAdaptError: If none does; what was wrong with the first.
+        """
         names = self.languages()
         if not names:
             raise RegistryError(
                 f"{self.registry}: it holds no adapter, so the backbone is not known; give backbone, or "
                 "the folder that adapters are in"
             )
-        code, _, name = names[0].partition("/")
-        return AdapterFolder.load(registry_module.find(self.registry, code, name or None)).backbone_name
+        wrong: list[MmsAdaptError] = []
+        for one in names:
+            code, _, name = one.partition("/")
+            try:
+                folder = registry_module.find(self.registry, code, name or None)
+                return AdapterFolder.load(folder).backbone_name
+            except MmsAdaptError as error:
+                wrong.append(error)
+        raise wrong[0]

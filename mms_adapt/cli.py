@@ -6,6 +6,7 @@ wrong with the options, 130 stopped by the user. It does not know how anything i
 call of a public function, whose module is imported only then.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -153,7 +154,9 @@ def train(
     device: Device = "auto",
     epochs: Annotated[int | None, typer.Option(help="At most so many passes; else to suit the data.")] = None,
     steps: Annotated[int | None, typer.Option(help="At most so many steps.")] = None,
-    max_minutes: Annotated[float | None, typer.Option(help="At most so long.")] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Learn for at most so long, once the recordings are read.")
+    ] = None,
     batch_seconds: Annotated[float | None, typer.Option(help="Speech in one batch.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     layers: Layers = None,
@@ -303,6 +306,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         arguments: The words after the program's name; those of the process where not given.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if sys.stdout is None:  # it was closed: what is said must not vanish without a word
+        sys.stdout = open(os.devnull, encoding="utf-8")  # noqa: SIM115, it cannot be written into
     try:
         try:
             app(words, prog_name="mms-adapt")
@@ -317,6 +322,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         terminal.complain("stopped; run the same command again to go on")
         sys.exit(130)
     except OSError as error:
-        terminal.complain(str(error))
+        terminal.complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         sys.exit(1)
     sys.exit(0)

@@ -56,11 +56,10 @@ class Draft:
 
     def too_few(self, missing: Sequence[str]) -> str:
         """Say why parts are empty."""
-        groups = disjoint.connected(*map(self.ties.column, _BOUND)).max(initial=-1) + 1
-        bound = "; sessions stay whole, so those of different days need different names"
+        sentences = disjoint.connected(*map(self.ties.column, _CONTENT)).max(initial=-1) + 1
         return (
-            f"{len(self.places)} utterances of {groups} sentences or sessions are too few to divide: nothing "
-            f"is left for {' and '.join(missing)}{bound if (self.ties.column('session') >= 0).any() else ''}"
+            f"{len(self.places)} utterances of {sentences} sentences are too few to divide: nothing is left "
+            f"for {' and '.join(missing)}"
         )
 
     def _held(self, held: Mask) -> tuple[Mask, Mask]:
@@ -81,11 +80,10 @@ class Draft:
         """Draw from train what shares sentence, sound or session until a share of all speech is reached."""
         target_s = share * self.total_s
         chosen = self._drawn(_BOUND, target_s)
-        if name == "dev":
-            found_s = math.fsum(self.ties.column("seconds")[chosen])
-            if not 0 < found_s <= _MOST_SHARE * target_s:
-                # few long sessions: better a dev of the same sittings than hardly anything to learn from
-                chosen = self._drawn(_CONTENT, target_s)
+        found_s = math.fsum(self.ties.column("seconds")[chosen])
+        if not found_s or (name == "dev" and found_s > _MOST_SHARE * target_s):
+            # one session, or few long ones for dev: better parts of the same sitting than hardly any
+            chosen = self._drawn(_CONTENT, target_s)
         self.places[chosen] = PARTS.index(name)
 
     def _drawn(self, kinds: Sequence[str], target_s: float) -> Mask:

@@ -6,23 +6,34 @@ In: names and bytes. Out: files on the disk, not only in its cache. It does not 
 import fcntl
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_STREAM = re.compile(r"/(proc|dev/fd)/|/dev/std(out|err)$")
 _being_filled: set[Path] = set()
 
 
 def write(path: Path, content: bytes | str) -> None:
-    """Write a file: a reader finds the old one or the new one, never a part. Its folder is made if needed."""
+    """Write a file: a reader finds the old one or the new one, never a part. Its folder is made if needed.
+
+    Where it is a link, what it leads to is written. A device, a pipe and what a process has open are written
+    into as they are.
+    """
     write_pieces(path, [content.encode("utf-8") if isinstance(content, str) else content])
 
 
 def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
     """Write a file piece by piece, as `write` does, so that it need not be in memory as a whole."""
+    if (path.exists() and not (path.is_file() or path.is_dir())) or _STREAM.match(os.path.abspath(path)):
+        with path.open("wb") as stream:
+            stream.writelines(pieces)
+        return
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = _unfinished_name(path)
     try:
         with unfinished.open("wb") as file:
             file.writelines(pieces)
@@ -51,9 +62,8 @@ def write_all(folder: Path, contents: Mapping[str, bytes | str]) -> None:
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """Give an unfinished folder to fill, which takes its name when the block ends without an error."""
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+    unfinished = _unfinished_name(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
         yield unfinished
@@ -107,9 +117,15 @@ def clear_leftovers(folder: Path, names: Collection[str], record: str) -> None:
             shutil.rmtree(place, ignore_errors=True)
 
 
+def _unfinished_name(path: Path) -> Path:
+    """Return a name beside another for what becomes it; each call, of any thread or machine, has its own."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+
+
 def _unfinished(path: Path, names: Collection[str], process: str) -> bool:
     """Tell whether a file is one of these names that a process was writing."""
-    return path.name.startswith(".") and path.name[1:].removesuffix(f".{process}") in names
+    match = re.fullmatch(rf"\.(.+?)\.{process}(\.[0-9a-f]+)?", path.name)
+    return match is not None and match[1] in names
 
 
 def _is_used(place: Path, process: int) -> bool:

@@ -68,8 +68,13 @@ def claim(folder: Path, *, anew: bool, on: str | None = None) -> Path:
         resume.clear(folder)
         for name in (METRICS, BAD):
             (folder / name).unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / METRICS).touch()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / METRICS).touch()
+    except OSError as error:
+        raise OptionError(
+            f"{folder}: it cannot be written ({error.strerror}); name another folder with --out"
+        ) from error
     return folder
 
 

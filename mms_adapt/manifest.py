@@ -7,7 +7,6 @@ that come twice. It does not know whether recordings exist, what transcripts mea
 
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mms_adapt import files
 from mms_adapt.errors import ManifestError
 from mms_adapt.seen import Seen
 
@@ -92,6 +92,7 @@ def evenly(utterances: Sequence[Utterance], minutes: float) -> list[Utterance]:
 
 
 _NEEDED = ("id", "recording", "start_s", "end_s", "transcript", "target_lang")
+_SPAN = {"start_s", "end_s"}
 _LEFT_OUT = ("reason", "detail", "what_to_do")
 _FIELDS = tuple(field.name for field in fields(Utterance))
 _REPEATED = {"target_lang", "speaker", "session", "source_split", "licence"}  # one text for many lines
@@ -218,13 +219,8 @@ def _line_of(path: Path, name: str) -> int:
 
 
 def _write(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.writelines(f"{json.dumps(one, ensure_ascii=False, allow_nan=False)}\n" for one in records)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    lines = (f"{json.dumps(one, ensure_ascii=False, allow_nan=False)}\n" for one in records)
+    files.write_pieces(path, (line.encode("utf-8") for line in lines))
 
 
 def _record(utterance: Utterance) -> dict[str, Any]:
@@ -250,6 +246,7 @@ def _object(line: bytes) -> dict[str, Any]:
 def _utterance(record: dict[str, Any]) -> Utterance:
     """Return the utterance of an object, or raise ValueError with what is wrong."""
     _check_names(record)
+    record = {"start_s": 0.0, "end_s": None, **record}
     utterance = Utterance(**{name: _value(name, record.get(name)) for name in _FIELDS})
     if wrong := complaint(utterance):
         raise ValueError(wrong)
@@ -258,13 +255,18 @@ def _utterance(record: dict[str, Any]) -> Utterance:
 
 def _check_names(record: dict[str, Any]) -> None:
     """Refuse what lacks a field, or has one that looks like a misspelt one; others are passed over."""
-    missing = [name for name in _NEEDED if name not in record]
+    whole = not record.keys() & _SPAN  # of a recording, where neither its start nor its end is told
+    missing = [name for name in _NEEDED if name not in record and not (whole and name in _SPAN)]
     absent = [name for name in _FIELDS if name not in record]
     for name in sorted(record.keys() - set(_FIELDS)):
         if near := get_close_matches(name, absent, n=1, cutoff=0.8):
             raise ValueError(f"there is a field {shown(name)}; is {near[0]!r} meant?")
     if missing:
-        raise ValueError(f"{' and '.join(map(repr, missing))} missing; needed are {', '.join(_NEEDED)}")
+        needed = ", ".join(name for name in _NEEDED if name not in _SPAN)
+        raise ValueError(
+            f"{' and '.join(map(repr, missing))} missing; needed are {needed}, and of start_s and end_s "
+            "both or none"
+        )
 
 
 def _value(name: str, value: Any) -> Any:

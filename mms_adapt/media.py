@@ -97,9 +97,9 @@ class Shelf:
         self._by_name: dict[PurePosixPath, PurePosixPath] = {}
         self._by_stem: dict[str, list[PurePosixPath]] = defaultdict(list)
         for one in sorted(_files(root)):
-            self._by_name.setdefault(one.parent / _folded(one.name), one)
+            self._by_name.setdefault(one.parent / folded(one.name), one)
             if one.suffix.lower() in AUDIO:
-                self._by_stem[_folded(one.stem)].append(one)
+                self._by_stem[folded(one.stem)].append(one)
 
     def find(self, document: PurePosixPath, links: Sequence[Link]) -> Found:
         """Find the recording of a document.
@@ -141,7 +141,7 @@ class Shelf:
                         return Found(inside, "link", place)
                     outside.append(whole)
         for name in link.names:
-            if found := self._by_name.get(document.parent / _folded(name)):
+            if found := self._by_name.get(document.parent / folded(name)):
                 return Found(str(found), "name", place)
         return None
 
@@ -158,7 +158,7 @@ class Shelf:
     ) -> Found | None:
         """Find a recording by its stem, the one that shares most folders with the document."""
         ranked: dict[int, list[PurePosixPath]] = defaultdict(list)
-        for one in self._by_stem.get(_folded(stem), ()) if stem else ():
+        for one in self._by_stem.get(folded(stem), ()) if stem else ():
             shared = os.path.commonpath([document, one])
             ranked[len(PurePosixPath(shared).parts)].append(one)
         if not ranked:
@@ -172,7 +172,7 @@ class Shelf:
 
     def _beginning(self, document: PurePosixPath) -> Found | None:
         """Find a recording beside the document with which its name begins, such as a.wav for a_words."""
-        name = _folded(document.stem)
+        name = folded(document.stem)
         for length in range(len(name) - 1, 0, -1):
             rest = name[length:]
             if rest[0].isalnum() or any(map(str.isdigit, rest)):  # story_1 is not about story.wav
@@ -193,7 +193,8 @@ def _files(root: Path) -> Iterator[PurePosixPath]:
                 yield inside / name
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """Return a name as it is compared, whatever the file system made of its accents and capitals."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

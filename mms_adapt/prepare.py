@@ -167,7 +167,7 @@ class _Recipe:
             "orthography": list(self.orthography.graphemes),
             "marks": list(parts.marks),
             "withdrawn": list(withdrawn),
-            "counts": _counts(used, findings, parts, refused)
+            "counts": _counts(used, findings, parts, refused, self.rule.signature)
             | {"skipped": passed_over, "notes": [*gathered.notes, *_unused(rules, gathered.utterances)]}
             | {"findings": {one.kind: one.count for one in worth_a_look}},
             "options": self._options(),
@@ -222,9 +222,11 @@ def _counts(
     findings: Findings,
     parts: Splits,
     refused: Sequence[Quarantined],
+    normaliser: str,
 ) -> dict[str, Any]:
     """Gather what a person wants to know of the data."""
     removed: Counter[str] = Counter()
+    bracketed = Counter(each for one in findings.kept for each in text.comments(one.transcript, normaliser))
     for one in findings.kept:
         marks = (each for each in one.transcript if unicodedata.category(each)[0] in "PS")
         removed.update(Counter(marks) - Counter(one.reference))
@@ -236,5 +238,6 @@ def _counts(
         ),
         "with_digits": len(findings.with_digits),
         "same_sound": len(findings.same_sound),
-        "removed_characters": dict(removed.most_common()),
+        "removed_characters": dict(sorted(removed.items(), key=lambda one: (-one[1], one[0]))),
+        "bracketed": dict(sorted(bracketed.items(), key=lambda one: (-one[1], one[0]))),
     }

@@ -304,7 +304,8 @@ def withdrawn_from(folder: Path) -> tuple[str, ...]:
 
 def _unseen(part: Iterable[Utterance], tokens: Vocab) -> dict[str, int]:
     """Count in how many references of a part each grapheme stands that the vocabulary does not hold."""
-    return dict(Counter(one for each in part for one in tokens.unknown(each.reference or "")).most_common())
+    found = Counter(one for each in part for one in tokens.unknown(each.reference or ""))
+    return dict(sorted(found.items(), key=lambda one: (-one[1], one[0])))
 
 
 def _json(value: object) -> str:

@@ -36,8 +36,8 @@ Progress = Callable[..., None]
 _AT_A_TIME = 100  # utterances of one recording that one thread decodes before it reports
 
 WHAT_TO_DO = {
-    "missing_audio": "put the recording there, or correct its name in the manifest",
-    "undecodable": "convert the recording to WAV or FLAC, or copy it again from its source",
+    "missing_audio": "put the recording there, or correct its name where the corpus gives it",
+    "undecodable": "copy the recording again from its source, or convert it to WAV or FLAC",
     "truncated": "copy the recording again from its source; its end is missing",
     "not_finite": "export the recording again; it holds numbers that are no sound",
     "span_outside": "look at start_s and end_s: they are seconds within the recording",
@@ -305,6 +305,8 @@ class _Check:
         loudest_db, options = _loudest_db(samples), self.options
         if loudest_db < options.silence_db and given.id not in options.let_in:
             found = f"its loudest sample is at {loudest_db:.0f} dB"
+            if info.channel_count > 1:
+                found += f", the mean of {info.channel_count} channels, which may cancel out: export one"
             return _Checked(_left_out(given, "silent", found), measured)
         needed, frames = Vocab.min_frames(graphemes), frame_count(len(samples))
         if frames < needed:

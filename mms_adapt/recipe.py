@@ -52,7 +52,7 @@ class TrainConfig:
     steps: int | None = None
     """At most so many steps."""
     max_minutes: float | None = None
-    """At most so long, everything included; the learning rate comes down by then."""
+    """Learn for at most so long, once everything is set up and read; the learning rate comes down by then."""
     min_epochs: int = 0
     """So many passes over the data before `max_minutes` may end it: on a slow or busy machine it takes longer
     then, and has learnt something."""

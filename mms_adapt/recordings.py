@@ -20,6 +20,7 @@ from mms_adapt.errors import AudioError
 
 Waveform = NDArray[np.float32]
 Recording = str | PathLike[str] | NDArray[Any]
+_LOUDEST = 2.0**31  # 32-bit integers written as floats; what is louder overflows in the model
 SILENT_PEAK = 1e-4  # three steps of 16-bit audio: what lies below is the recorder's silence
 
 
@@ -102,9 +103,15 @@ def _checked(samples: NDArray[Any], sample_rate_hz: int, place: int) -> Waveform
         )
     if not np.isfinite(samples).all():
         raise AudioError(f"audio[{place}] holds numbers that are not finite (NaN or infinity)")
+    if len(samples) and float(np.abs(samples).max()) > _LOUDEST:
+        raise AudioError(
+            f"audio[{place}] goes up to {np.abs(samples).max():.3g}: floats in -1 to 1 are expected"
+        )
     samples = np.ascontiguousarray(samples, dtype=np.float32)
     if sample_rate_hz == SAMPLE_RATE_HZ or not len(samples):
         return samples
+    if not isinstance(sample_rate_hz, int | float | np.integer):
+        raise AudioError(f"sample_rate_hz={sample_rate_hz!r}: give a number, the array's samples in a second")
     if not 1000 <= sample_rate_hz <= 768_000:
         raise AudioError(f"sample_rate_hz={sample_rate_hz}: give the array's samples in a second")
     import soxr

@@ -122,6 +122,7 @@ def _stay_inside(root: Path, place: Path) -> None:
 def _nearest(root: Path, code: str) -> str:
     """Name what the registry has instead."""
     held = sorted(one.name for one in root.iterdir() if one.is_dir() and not one.name.startswith("."))
+    held = [one for one in held if one != code]  # it may be there again by now
     if not held:
         return "; it is empty: train one with mms-adapt train PREPARED --out " + str(root / code)
     near = [one for one in held if one.partition("-")[0] == code.partition("-")[0]]

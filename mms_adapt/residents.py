@@ -6,15 +6,16 @@ on disk is read anew; where the new edition is not whole, the old one stays in s
 may ask. It does not know audio.
 """
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
-from mms_adapt import language
+from mms_adapt import language, passport
 from mms_adapt import registry as registry_module
-from mms_adapt.errors import AdapterMismatchError, MmsAdaptError, RegistryError
+from mms_adapt.errors import AdapterError, AdapterMismatchError, MmsAdaptError, RegistryError
 from mms_adapt.serving import edition as editions
 from mms_adapt.serving.edition import Blend, Opened, Stamp
 from mms_adapt.serving.engine import Engine
@@ -22,6 +23,7 @@ from mms_adapt.serving.shelf import Shelf
 from mms_adapt.transcribe_options import TranscribeOptions
 from mms_adapt.voice import Voice
 
+_FRESH_S = 2.0
 _WAITS_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # while a folder is being replaced its files do not fit each other
 
 
@@ -159,16 +161,21 @@ class Residents:
     def _brought(self, place: str, old: Voice | None) -> Voice:
         """Bring the present edition to the device, from main memory or from disk."""
         code, _, name = place.partition("/")
-        try:
-            folder = registry_module.find(self.registry, code, name or None)
-        except RegistryError:
-            self._device.remove(place)
-            self._host.remove(place)
-            raise
         kept = self._host.get(place)
+        before = old or (kept.voice if kept else None)
+        for wait_s in (*(_WAITS_S if before else ()), None):
+            try:
+                folder = registry_module.find(self.registry, code, name or None)
+                break
+            except RegistryError:
+                if wait_s is None:
+                    self._device.remove(place)
+                    self._host.remove(place)
+                    raise
+                time.sleep(wait_s)  # it may be replaced at this moment
         if kept is None or not kept.voice.current or kept.voice.adapter.path != folder:
             try:
-                return self._put(place, *self._verified(place, folder, code))
+                return self._put(place, *self._verified(place, folder, code, before))
             except MmsAdaptError:  # `refused` tells of it, and the edition before it stays in service
                 if old is not None:
                     return old
@@ -184,8 +191,13 @@ class Residents:
         self._device.put(place, voice)
         return voice
 
-    def _verified(self, place: str, folder: Path, code: str) -> tuple[Opened, Voice]:
-        """Read the edition that a folder now holds; what it is refused for is known until it changes."""
+    def _verified(self, place: str, folder: Path, code: str, before: Voice | None) -> tuple[Opened, Voice]:
+        """Read the edition that a folder now holds; what it is refused for is known until it changes.
+
+        What takes the place of one whose backbone was known must tell its own, too. So must what was just
+        written, for a second: its passport may still be on its way.
+        """
+        known_before = before is not None and before.adapter.passport.verified
         known = self._refused.get(place)
         if known is not None and known[0] == editions.stamp(folder, whole=True):
             error = known[1]
@@ -196,6 +208,12 @@ class Residents:
                     sibling = self.options.allow_sibling
                     with editions.opening(folder, code, self.backbone, allow_sibling=sibling) as opened:
                         edition = opened.on(self.backbone.device, self.backbone.dtype)
+                    late = wait_s is not None and _is_new(folder)
+                    if not edition.adapter.passport.verified and (known_before or late):
+                        raise AdapterError(
+                            f"{folder}: it has no passport that names its backbone, as the one before it "
+                            f"had; copy {passport.FILE}, too"
+                        )
                     voice = Voice(self.engine, edition, self.options)
                 except MmsAdaptError as reason:
                     error = reason
@@ -207,3 +225,11 @@ class Residents:
                     return opened, voice
             self._refused[place] = looks, error
         raise error
+
+
+def _is_new(folder: Path) -> bool:
+    """Tell whether something came into a folder in the last seconds."""
+    try:
+        return abs(time.time() - os.stat(folder).st_mtime) < _FRESH_S
+    except OSError:
+        return False

@@ -4,8 +4,8 @@ In: utterances with references, as `mms_adapt.quality` gives them. Out: `Splits`
 be left out for their sake, and marks. It does not know audio, models or files.
 
 No sentence and no identical sound stands in two parts, whatever the mode; a sentence is the reference's
-letters, marks and digits, case folded. A session stays whole, except in the corpus's own division, and except
-that dev may share sessions with train where it would else take too much from it.
+letters, marks and digits, case folded. A session stays whole, except in the corpus's own division, where
+there is but one, and except that dev may share sessions with train where it would else take too much from it.
 
 - speaker: nobody in test speaks in train or dev. Speakers are drawn so that the test comes near its share,
   has several voices, and costs little. A sentence that test speakers share with others stays with the others,

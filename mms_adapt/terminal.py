@@ -6,6 +6,7 @@ imported when something is shown.
 """
 
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from mms_adapt.scoring import Score
     from mms_adapt.training import TrainResult
     from mms_adapt.withdrawal import Withdrawal
+
+
+_EVERY_S = 60.0  # between lines of progress where there is no terminal
+_RECORD = "prepared.json"
 
 
 def console(*, stderr: bool = False) -> "Console":
@@ -65,7 +70,7 @@ def complain(message: str) -> None:
 
 
 class Display:
-    """A bar for each stage, on standard error where that is a terminal; else a line a stage.
+    """A bar for each stage, on standard error where that is a terminal; else a line a stage, and a minute.
 
     Calling it reports progress: `display("decode", 17, 400, "5.2 min")`.
     """
@@ -85,6 +90,7 @@ class Display:
             refresh_per_second=4,
         )
         self._stages: dict[str, TaskID] = {}
+        self._said_s = time.monotonic()
 
     def __enter__(self) -> "Display":
         self._bars.start()
@@ -101,6 +107,9 @@ class Display:
             self._stages[stage] = self._bars.add_task(stage, total=total, note=note)
             if not self._console.is_terminal:
                 self._console.print(f"{stage} …")
+        elif not self._console.is_terminal and time.monotonic() - self._said_s > _EVERY_S:
+            self._said_s = time.monotonic()
+            self._console.print(f"{stage} {done}{f'/{total}' if total else ''} {note}".rstrip())
         self._bars.update(self._stages[stage], completed=done, total=total, note=note)
 
 
@@ -148,13 +157,21 @@ def _counted(counts: Mapping[str, Any]) -> Iterator[str]:
         yield f"worth a look: {shown}; findings.json holds the ids, and mms-adapt inspect shows them"
     if counts.get("with_digits"):
         yield f"{counts['with_digits']} utterances have figures in their transcripts: write them as words"
+    if bracketed := counts.get("bracketed"):
+        shown = _listed(bracketed)
+        yield f"in brackets, and so left out of references; if it was spoken, take the brackets away: {shown}"
     if removed := counts.get("removed_characters"):
-        shown = "  ".join(f"{character} {count}" for character, count in list(removed.items())[:12])
-        yield f"characters that the normaliser took out, with their counts: {shown}"
+        yield f"characters that the normaliser took out, with their counts: {_listed(removed)}"
     for split, unseen in counts.get("unseen_characters", {}).items():
         if unseen:
-            shown = "  ".join(f"{character} {count}" for character, count in unseen.items())
+            shown = _listed(unseen, len(unseen))
             yield f"characters in {split} that training never shows, with their counts: {shown}"
+
+
+def _listed(counts: Mapping[str, int], most: int = 30) -> str:
+    """Return the first of what was counted, and how many more there are."""
+    shown = "  ".join(f"{one} {count}" for one, count in list(counts.items())[:most])
+    return shown if len(counts) <= most else f"{shown}  and {len(counts) - most} more, in {_RECORD}"
 
 
 def show_withdrawal(result: "Withdrawal", speaker: str, places: Sequence[Path]) -> None:
@@ -240,11 +257,16 @@ def show_language_model(made: "LanguageModel", path: Path) -> None:
 
 def show_trained(result: "TrainResult", prepared: Path) -> None:
     """Print what training reached, and what to do next."""
+    from mms_adapt import passport
     from mms_adapt.reports import minutes, percent
 
     out = console()
     took = f"{result.steps} steps, {minutes(result.seconds_s)}"
     out.print(f"best dev CER {percent(result.best_dev_cer)} after {took}", markup=False)
+    speech_s = 60 * passport.read(result.folder).minutes.get("train", 0.0)
+    if result.ended == "limit" and result.heard_s < speech_s:
+        heard = f"{minutes(result.heard_s)} of {minutes(speech_s)} of speech"
+        out.print(f"note: it heard {heard} before its limit, and learnt little: give it more", markup=False)
     out.print(f"written: {result.folder}", markup=False)
     out.print(f"next: mms-adapt evaluate {result.folder} {prepared} --split test", markup=False)
 

@@ -82,6 +82,18 @@ def get(name: str, *, target_lang: str) -> Normaliser:
     return Normaliser(signature, target_lang, _RULES[signature])
 
 
+def comments(transcript: str, signature: str) -> list[str]:
+    """Return what a normaliser takes for comments and leaves out, brackets included, the innermost first."""
+    if not signature.startswith("basic-"):
+        return []
+    found: list[str] = []
+    text, inner = unicodedata.normalize("NFC", transcript), None
+    while text != inner:
+        found += _COMMENTS.findall(text)
+        inner, text = text, _COMMENTS.sub(" ", text)
+    return [one for one in found if any(map(str.isalnum, one))]
+
+
 def _raw(text: str, _: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 

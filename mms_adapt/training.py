@@ -79,7 +79,7 @@ def train(
     trained_s = course.elapsed_s - course.set_up_s  # in earlier runs
     (set_up_s,) = team.told([course.set_up_s + loop_s - began_s])
     course = replace(course, set_up_s=set_up_s)
-    limit_s = None if config.max_minutes is None else config.max_minutes * 60 - course.set_up_s
+    limit_s = None if config.max_minutes is None else config.max_minutes * 60
     limits = schedule.Limits(config.epochs, config.steps, limit_s, config.min_epochs)
     board = Board(folder / METRICS, tensorboard=config.tensorboard)
     with held_back() as interrupted:

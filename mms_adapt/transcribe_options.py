@@ -3,6 +3,7 @@
 In: options. Out: checked options. It does not know models or recordings.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -54,9 +55,19 @@ class TranscribeOptions:
     lid: str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        wrong = []
-        if not self.batch_seconds > 0:
-            wrong.append(f"batch_seconds={self.batch_seconds}: give more than 0")
+        lengths = {
+            name: getattr(self, name) for name in ("batch_seconds", "window_s", "usual_s", "overlap_s")
+        }
+        wrong = [
+            f"{name}={value!r}: give a number of seconds"
+            for name, value in lengths.items()
+            if not isinstance(value, int | float)
+            and (value is not None or name not in ("window_s", "usual_s"))
+        ]
+        if wrong:
+            raise OptionError("; ".join(wrong))
+        if not 0 < self.batch_seconds < math.inf:
+            wrong.append(f"batch_seconds={self.batch_seconds}: give more than 0, and an end")
         if self.cut not in longform.CUTS:
             near = get_close_matches(str(self.cut).casefold(), longform.CUTS, 1, 0.5)
             hint = f"; did you mean {near[0]}?" if near else ""

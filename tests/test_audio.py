@@ -139,8 +139,9 @@ def test_an_mp3_without_a_table_is_counted(tmp_path: Path) -> None:
     ("content", "reason", "says"),
     [
         (None, "missing_audio", "no such recording"),
-        (b"", "undecodable", "ffmpeg -i x.m4a x.flac"),
+        (b"", "undecodable", r"the file is empty (0 bytes); copy it again"),
         (b"hello", "undecodable", "no audio that can be decoded"),
+        (b"hello", "undecodable", "ffmpeg -i x.m4a x.flac"),
         (b"ID3" + b"\x7f" * 100, "undecodable", "no audio that can be decoded"),
         (b"\xff" * 5000, "undecodable", "no audio that can be decoded"),
         (b"OggS" + b"\0" * 100, "undecodable", "no audio that can be decoded"),

@@ -411,6 +411,48 @@ def test_a_bad_replacement_leaves_the_edition_before_it_in_service(base: Backbon
     assert one.refused == {}
 
 
+@pytest.mark.usefixtures("impatient")
+def test_one_that_lost_its_passport_does_not_take_the_place_of_one_that_had_it(
+    base: Backbone, own: Path
+) -> None:
+    one = Bank(own, options=OPTIONS)
+    before = one.transcribe([(WAVES[0], "mdw")])[0]
+    passport_file = own / "mdw" / "passport.json"
+    held = passport_file.read_bytes()
+    passport_file.unlink()
+    after = one.transcribe([(WAVES[0], "mdw")])[0]
+    assert (after.text, after.adapter) == (before.text, before.adapter)
+    assert "copy passport.json, too" in one.refused["mdw"]
+    passport_file.write_bytes(held)
+    assert one.transcribe([(WAVES[0], "mdw")])[0].adapter == before.adapter and one.refused == {}
+    other = Bank(own, backbone=base, options=OPTIONS)
+    passport_file.unlink()  # nobody knew another one: after some patience it is taken as it is
+    assert other.voice("mdw").version.endswith(" unverified") and other.refused == {}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_is_broken_takes_down_neither_the_others_nor_the_choice_among_them(
+    base: Backbone, own: Path
+) -> None:
+    (own / "aaa").mkdir()
+    (own / "aaa" / "passport.json").write_text("{", encoding="utf-8")
+    shutil.copytree(own / "mdw", own / "aab")  # an adapter for another language than its folder says
+    one = Bank(own, options=OPTIONS)  # the backbone is told by the first that is whole
+    assert one.backbone.fingerprint == base.fingerprint
+    ranked = one.identify(WAVES[0])
+    assert {each.place for each in ranked} == set(one.languages()) - {"aaa", "aab"}
+    assert "cannot be read" in one.refused["aaa"] and "'mdw'" in one.refused["aab"]
+    with pytest.raises(AdapterError, match="cannot be read"):
+        one.identify(WAVES[0], candidates=["mdw", "aaa"])
+    for code in set(one.languages()) - {"aaa", "aab"}:
+        shutil.rmtree(own / code)
+    with pytest.raises(AdapterError, match="cannot be read"):
+        one.identify(WAVES[0])
+    shutil.rmtree(own / "aab")
+    with pytest.raises(AdapterError, match="cannot be read"):
+        Bank(own, options=OPTIONS)
+
+
 @pytest.mark.parametrize("code", ["../../etc", "mdw/../wol", "x/../../evil", "", "..", "/", "mdw\n", "de"])
 def test_hostile_names_lead_nowhere(five: Bank, code: str) -> None:
     with pytest.raises((LanguageError, RegistryError)):

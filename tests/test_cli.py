@@ -203,6 +203,12 @@ def test_stopping_a_command_exits_with_130(
     assert ran.errors == ["error: stopped; run the same command again to go on"]
 
 
+def test_a_closed_standard_output_is_no_success() -> None:
+    words = f"{shlex.quote(sys.executable)} -m mms_adapt --version >&-"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+
+
 def make(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["make", "-n", *words],

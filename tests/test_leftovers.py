@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def left(folder: Path, *names: str) -> Path:
 
 
 def clear(out: Path) -> None:
-    files.clear_leftovers(out, {"prepared.json", "train.jsonl"}, "prepared.json")
+    files.clear_leftovers(out, {"prepared.json", "train.jsonl", "dev.jsonl"}, "prepared.json")
 
 
 def test_the_next_preparation_removes_what_a_killed_one_left(source: Path, tmp_path: Path) -> None:
@@ -51,7 +52,7 @@ def test_the_next_preparation_removes_what_a_killed_one_left(source: Path, tmp_p
 
 
 def test_unfinished_folders_of_dead_processes_go(tmp_path: Path, dead: int) -> None:
-    gone = left(tmp_path / f".out.{dead}", "train.jsonl", f".prepared.json.{dead}")
+    gone = left(tmp_path / f".out.{dead}", "train.jsonl", f".prepared.json.{dead}", f".dev.jsonl.{dead}.0af3")
     clear(tmp_path / "out")
     assert not gone.exists()
 
@@ -97,3 +98,38 @@ def test_what_was_being_replaced_goes_only_where_there_is_something_in_its_place
     left(tmp_path / "out", "prepared.json")
     clear(tmp_path / "out")
     assert not replaced.exists() and prepared.RECORD == "prepared.json"
+
+
+def test_what_is_no_file_is_written_into_and_stays_what_it_is(tmp_path: Path) -> None:
+    real, link, pipe = tmp_path / "real.json", tmp_path / "link.json", tmp_path / "pipe"
+    real.write_text("old", encoding="utf-8")
+    link.symlink_to(real)
+    files.write(link, "new")
+    assert link.is_symlink() and real.read_text(encoding="utf-8") == "new"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
+    files.write(pipe, "through")
+    assert reader.communicate(timeout=60)[0] == b"through" and pipe.is_fifo()
+    script = (
+        "import sys; from mms_adapt import files; from pathlib import Path; files.write(Path('{}'), 'said')"
+    )
+    for place in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
+        words = [sys.executable, "-c", script.format(place)]
+        assert subprocess.run(words, capture_output=True, check=True).stdout == b"said", place
+        with (tmp_path / "out.txt").open("wb") as out:
+            subprocess.run(words, stdout=out, check=True)
+        assert (tmp_path / "out.txt").read_bytes() == b"said"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link.json", "out.txt", "pipe", "real.json"]
+
+
+def test_threads_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
+    place, texts = tmp_path / "score.json", [str(number) * 50_000 for number in range(4)]
+
+    def work(text: str) -> None:
+        for _ in range(20):
+            files.write(place, text)
+            assert place.read_text(encoding="utf-8") in texts
+
+    with ThreadPoolExecutor(len(texts)) as pool:
+        list(pool.map(work, texts))
+    assert [one.name for one in tmp_path.iterdir()] == ["score.json"]

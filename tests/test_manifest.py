@@ -43,6 +43,13 @@ def test_a_line_becomes_an_utterance(tmp_path: Path) -> None:
         _ = found[1].duration_s
 
 
+def test_without_start_and_end_it_is_the_whole_recording(tmp_path: Path) -> None:
+    row = {name: value for name, value in ROW.items() if name not in ("start_s", "end_s")}
+    assert list(manifest.read(write_lines(tmp_path / "m.jsonl", row))) == [
+        replace(ONE, start_s=0.0, end_s=None)
+    ]
+
+
 def test_untranscribed_rows_are_empty_transcripts(tmp_path: Path) -> None:
     (found,) = manifest.read(write_lines(tmp_path / "m.jsonl", ROW | {"transcript": None}))
     assert found.transcript == ""
@@ -87,7 +94,8 @@ BAD: list[tuple[object, str]] = [
     ("[" * 100_000, r"not JSON"),
     ('{"id": ' + "1" * 5000 + "}", r"not JSON|id is"),
     ({name: value for name, value in ROW.items() if name != "end_s"}, r"'end_s' missing"),
-    ({"id": "x"}, r"'recording' and 'start_s' and"),
+    ({"id": "x"}, r"'recording' and 'transcript' and 'target_lang' missing"),
+    ({name: value for name, value in ROW.items() if name != "start_s"}, r"'start_s' missing.* both or none"),
     (ROW | {"speeker": "Ama"}, r"there is a field 'speeker'; is 'speaker' meant\?"),
     ({**{n: v for n, v in ROW.items() if n != "start_s"}, "start": 0}, r"'start'; is 'start_s' meant\?"),
     (ROW | {"start_s": "0.5"}, r"start_s is '\"0\.5\"': give a number of seconds"),

@@ -86,6 +86,14 @@ def test_a_corpus_becomes_a_folder(source: Path, tmp_path: Path) -> None:
     assert set(prepared.marks) <= set(MARKS)
 
 
+def test_what_stands_in_brackets_is_told(make_corpus: MakeCorpus, tmp_path: Path) -> None:
+    said = [{**one, "transcript": f"{one['transcript']} [uh (oh)] <?>"} for one in rows(20)]
+    made = make(make_corpus(said, seconds=0.6), tmp_path / "out")
+    assert made.counts["bracketed"] == {"[uh (oh)]": 20}
+    raw = make(tmp_path / "corpus", tmp_path / "raw", normaliser="raw")
+    assert raw.counts["bracketed"] == {}
+
+
 def test_options_of_the_layout_are_checked(source: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="'tiers': layout spans has no such; it has none"):
         make(source, tmp_path / "out", corpus_options={"tiers": "A_*"})

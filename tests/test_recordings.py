@@ -44,6 +44,8 @@ def test_arrays_become_mono_floats_at_16_khz() -> None:
     [
         (np.zeros((2, 100), np.float32), r"audio\[3\] has the shape \(2, 100\)"),
         (np.array([0.0, np.nan], np.float32), r"audio\[3\] holds numbers that are not finite"),
+        (np.array([0.0, 1e300]), r"audio\[3\] goes up to 1e\+300: floats in -1 to 1"),
+        (np.array([0.0, 1e30], np.float32), r"audio\[3\] goes up to 1e\+30"),
         (np.array(["a"]), r"audio\[3\] holds <U1"),
         ({"array": 1}, r"audio\[3\] is a dict"),
     ],
@@ -51,6 +53,12 @@ def test_arrays_become_mono_floats_at_16_khz() -> None:
 def test_what_is_no_recording_is_named(samples: object, message: str) -> None:
     with pytest.raises(AudioError, match=message):
         open_recording(samples, place=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rate", [None, "16000"])
+def test_a_rate_that_is_no_number_is_named(rate: object) -> None:
+    with pytest.raises(AudioError, match=r"sample_rate_hz=.*: give a number"):
+        open_recording(np.ones(100, np.float32), sample_rate_hz=rate)  # type: ignore[arg-type]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

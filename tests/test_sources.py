@@ -147,16 +147,35 @@ def test_prepared_data_never_replaces_recordings(spans: Path, tmp_path: Path) ->
 def test_what_is_no_corpus_is_told(tmp_path: Path) -> None:
     (tmp_path / "notes.csv").write_text("who,when\nann,monday\n", encoding="utf-8")
     (tmp_path / "song.mp3").write_bytes(b"ID3")
-    for name in ("notes.csv", "song.mp3"):
+    with pytest.raises(
+        CorpusError, match=r"song\.mp3 has no layout that is known; known are .*, table, .*say"
+    ):
+        corpora.find(tmp_path / "song.mp3")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(CorpusError, match=r"none is empty and has no layout"):
+        corpora.find(tmp_path / "none")
+    for place in (tmp_path / "notes.csv", tmp_path):
         with pytest.raises(
-            CorpusError, match=rf"{name} has no layout that is known\. Known are .*table: a table"
+            CorpusError,
+            match=r"notes\.csv: no column is the recording .* 'who', 'when'; say which .*--corpus table",
         ):
-            corpora.find(tmp_path / name)
+            corpora.find(place)
+    with pytest.raises(CorpusError, match=r"notes\.csv: no column is the recording"):
+        make(tmp_path, tmp_path / "out", corpus="table")
+    (tmp_path / "notes.csv").write_bytes("audio,text\n".encode("utf-16-be"))
+    with pytest.raises(CorpusError, match=r"notes\.csv: this looks like UTF-16 without its first mark"):
+        corpora.find(tmp_path)
+    (tmp_path / "notes.csv").write_text("", encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"notes\.csv: its first line is empty"):
+        corpora.find(tmp_path)
+    (tmp_path / "notes.csv").rename(tmp_path / "notes.xlsx")
+    with pytest.raises(CorpusError, match=r"notes\.xlsx: this is a spreadsheet; save it as CSV"):
+        corpora.find(tmp_path)
     with pytest.raises(CorpusError, match=r"gone\.tar\.gz: there is no such folder or file"):
         make(tmp_path / "gone.tar.gz", tmp_path / "out")
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
         packed.writestr("a/b/readme.txt", "nothing")
-    with pytest.raises(CorpusError, match=r"x\.extracted/a/b has no layout that is known"):
+    with pytest.raises(CorpusError, match=r"x\.extracted/a/b \(readme\.txt\) has no layout that is known"):
         make(tmp_path / "x.zip", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -191,7 +210,9 @@ def test_an_archive_of_several_corpora_names_them(spans: Path, tmp_path: Path) -
     for name in ("one", "two"):
         shutil.copytree(spans, both / name)
     archive = zipped(tmp_path / "both.zip", both)
-    with pytest.raises(CorpusError, match=r"both has no layout that is known, but .*both/one does"):
+    with pytest.raises(
+        CorpusError, match=r"both \(one, two\) has no layout that is known, but .*both/one does"
+    ):
         make(archive, tmp_path / "out")
     check(make(tmp_path / "both.extracted" / "both" / "two", tmp_path / "out"), "spans",
           tmp_path / "both.extracted" / "both" / "two")  # fmt: skip

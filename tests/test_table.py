@@ -1,6 +1,7 @@
 """Tables: names of columns, separators, quotes, spans, parts, recordings elsewhere; what is broken."""
 
 import shutil
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -168,9 +169,22 @@ def test_missing_recordings_keep_their_names(wavs: Path) -> None:
     assert [one[1] for one in rows(wavs)] == ["wavs/a.wav", "wavs/gone.wav"]
 
 
+def test_recordings_are_found_whatever_their_capitals_and_accents(wavs: Path) -> None:
+    (wavs / "wavs" / "a.wav").rename(wavs / "wavs" / unicodedata.normalize("NFD", "Tóne.WAV"))
+    write(wavs / "x.csv", unicodedata.normalize("NFC", "path,sentence\nwavs/tóne.wav,one\nwavs/b.wav,two\n"))
+    assert [unicodedata.normalize("NFC", one[1]) for one in rows(wavs)] == ["wavs/Tóne.WAV", "wavs/b.wav"]
+    (wavs / "wavs" / unicodedata.normalize("NFD", "tóne.Wav")).write_bytes(b"")  # two that it may be are none
+    assert [one[1] for one in rows(wavs)] == ["wavs/tóne.wav", "wavs/b.wav"]
+
+
+def test_line_ends_of_old_macs_are_line_ends(wavs: Path) -> None:
+    (wavs / "x.csv").write_bytes(b"\xef\xbb\xbfpath,sentence\rwavs/a.wav,one\rwavs/b.wav,two\r")
+    assert rows(wavs) == WANTED
+
+
 def test_columns_may_be_named(wavs: Path) -> None:
     path = write(wavs / "x.csv", "Datei,Satz,text,Wer\nwavs/a.wav,one,eins,ann\nwavs/b.wav,two,zwei,\n")
-    with pytest.raises(CorpusError, match="no layout that is known"):
+    with pytest.raises(CorpusError, match=r"x\.csv: no column is the recording by its name"):
         corpora.find(wavs)
     named = {"recording": "Datei", "transcript": "Satz", "speaker": "Wer"}
     assert rows(wavs, **named) == rows(path, **named) == WANTED
@@ -220,7 +234,7 @@ def test_another_encoding_is_told(wavs: Path) -> None:
     with pytest.raises(CorpusError, match=r"x\.csv:2: byte 12 is not UTF-8; save the file in UTF-8"):
         rows(wavs)
     (wavs / "x.csv").write_bytes("audio,text\nwavs/a.wav,x\n".encode("utf-16")[:-1])
-    with pytest.raises(CorpusError, match=r"x\.csv: this is not UTF-16 to its end"):
+    with pytest.raises(CorpusError, match=r"x\.csv: this is not utf-16-le to its end"):
         rows(wavs)
 
 

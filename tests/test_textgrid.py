@@ -84,11 +84,17 @@ def test_points_that_are_asked_for_have_no_duration(tmp_path: Path) -> None:
 
 
 def test_what_praat_wrote_long_ago_is_told(tmp_path: Path) -> None:
-    put(tmp_path, "a.TextGrid", ("text", [(0, 1, "où"), (1, 2, "si\\ngi \\sw")]), encoding="latin-1")
+    put(
+        tmp_path,
+        "a.TextGrid",
+        ("text", [(0, 1, "où"), (1, 2, "si\\ngi \\sw"), (2, 3, '\\c,a \\e" \\n~o \\o/l')]),
+        encoding="latin-1",
+    )
     found = gathered(tmp_path)
-    assert [one.transcript for one in found.utterances] == ["où", "si\\ngi \\sw"]
+    assert [one.transcript for one in found.utterances] == ["où", "si\\ngi \\sw", '\\c,a \\e" \\n~o \\o/l']
     assert "files that are not UTF-8 and were read as Latin-1; check their letters: a.TextGrid" in found.notes
     assert any(one.startswith("Praat's backslash sequences") and "\\ng 1" in one for one in found.notes)
+    assert all(any(f"{each} 1" in one for one in found.notes) for each in ("\\c,", '\\e"', "\\n~", "\\o/"))
 
 
 def test_errors(tmp_path: Path) -> None:

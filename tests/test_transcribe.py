@@ -267,3 +267,16 @@ def test_into_a_copy_of_an_elan_document(
         capsys.readouterr()
         assert run(*words) == 2
         assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"batch_seconds": float("inf")}, "batch_seconds=inf: give more than 0, and an end"),
+        ({"batch_seconds": "9"}, "batch_seconds='9': give a number"),
+        ({"window_s": "9", "overlap_s": None}, "window_s='9'.*overlap_s=None"),
+    ],
+)
+def test_lengths_that_are_none_are_named(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(OptionError, match=says):
+        TranscribeOptions(**options)

@@ -183,8 +183,22 @@ def find(root: Path, name: str | None = None) -> tuple[str, ModuleType]:
     hint = f", but {below[0]} does" if below else ""
     if packed := [] if below or not root.is_dir() else sorted(filter(archives.is_archive, root.iterdir())):
         hint = f"; if the corpus is in {packed[0]}, give that"
-    known = "; ".join(f"{one}: {module.DESCRIPTION}" for one, module in modules.items())
-    raise CorpusError(f"{root} has no layout that is known{hint}. Known are {known}")
+    if not hint:
+        complaints = (getattr(one, "complaint", lambda _: "")(root) for one in modules.values())
+        if wrong := next(filter(None, complaints), ""):
+            raise CorpusError(wrong)
+    raise CorpusError(
+        f"{root} {_shown(root)}has no layout that is known{hint}; known are {', '.join(modules)} "
+        "(docs/corpora.md; spans is a file utterances.jsonl): say --corpus NAME to hear what one lacks"
+    )
+
+
+def _shown(root: Path) -> str:
+    """Say what a folder holds, in brackets."""
+    if not root.is_dir():
+        return ""
+    names = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
+    return f"({', '.join(names[:6])}{', …' if len(names) > 6 else ''}) " if names else "is empty and "
 
 
 def _fits(module: ModuleType, root: Path) -> bool:

@@ -19,17 +19,25 @@ _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     r"""Return the lines of a file with their numbers, their ends taken off.
 
-    Only "\n" and "\r\n" end a line: transcripts may hold all other separators.
+    Only "\n" and "\r\n" end a line: transcripts may hold all other separators. Where there is neither, "\r"
+    does, as programs for old Macs write.
 
     Raises:
         CorpusError: If the file is missing or is not UTF-8; it names the line.
     """
     try:
         with path.open("rb") as file:
-            wide = file.read(2) in _WIDE
-        if wide:
+            head = file.read(_LONGEST)
+        if head.startswith(_WIDE):
             text = path.read_bytes().decode("utf-16")
             yield from enumerate((one.removesuffix("\r") for one in text.split("\n")), start=1)
+            return
+        if 4 * head.count(0) > len(head):
+            raise CorpusError(
+                f"{path}: this looks like UTF-16 without its first mark; save the file in UTF-8"
+            )
+        if b"\r" in head and b"\n" not in head:
+            yield from enumerate(path.read_bytes().decode("utf-8-sig").split("\r"), start=1)
             return
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
@@ -41,7 +49,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                     ) from error
                 yield number, text.removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: this is not UTF-16 to its end; save the file in UTF-8") from error
+        raise CorpusError(f"{path}: this is not {error.encoding} to its end; save it in UTF-8") from error
     except OSError as error:
         raise CorpusError(f"{path}: this file cannot be read: {error.strerror}") from error
 
@@ -55,7 +63,7 @@ def first_line(path: Path) -> str:
         return ""
     wide = head.startswith(_WIDE)
     text = head.decode("utf-16" if wide else "utf-8-sig", errors="ignore")
-    return text.partition("\n")[0].removesuffix("\r")
+    return text.partition("\n" if "\n" in text else "\r")[0].removesuffix("\r")
 
 
 def cells(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mms_adapt.media import AUDIO, FILM
+from mms_adapt.media import AUDIO, FILM, folded
 
 AUDIO_SUFFIXES = frozenset(AUDIO + FILM)
 _TRIED = (".wav", ".flac", ".mp3", ".ogg", ".opus")  # where a name has no ending
@@ -36,12 +36,13 @@ class Places:
         self._folders: Sequence[Path] = tuple(dict.fromkeys(absolute))
         self._known: dict[str, Path] = {}
         self._parents: set[Path] = set()
+        self._listed: dict[Path, dict[str, list[str]]] = {}
 
     def find(self, name: str) -> Path:
         """Return the recording of a name; where there is none, the place where it should be."""
         if name not in self._known:
             tried = [path for one in self._meant(name) for path in self._tried(one)]
-            found = next((path for path in tried if os.path.isfile(path)), None)
+            found = next((path for path in tried if os.path.isfile(path)), None) or self._alike(tried)
             self._known[name] = Path(os.path.abspath(found or tried[0]))
             if found:
                 self._parents.add(self._known[name].parent)
@@ -60,6 +61,19 @@ class Places:
         if path.is_relative_to(root):
             return path.relative_to(root).as_posix()
         return path.as_posix().lstrip("/")
+
+    def _alike(self, tried: Iterable[Path]) -> Path | None:
+        """Return the first that is there, and but once, with other capitals or accents stored otherwise."""
+        for path in tried:
+            if path.parent not in self._listed:
+                held: dict[str, list[str]] = {}
+                for one in os.listdir(path.parent) if path.parent.is_dir() else ():
+                    held.setdefault(folded(one), []).append(one)
+                self._listed[path.parent] = held
+            names = self._listed[path.parent].get(folded(path.name), [])
+            if len(names) == 1 and (found := path.with_name(names[0])).is_file():
+                return found
+        return None
 
     def _meant(self, name: str) -> list[str]:
         """Return a name as it is, and as it is where a Windows machine wrote it."""

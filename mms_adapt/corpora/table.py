@@ -28,6 +28,7 @@ DESCRIPTION = (
 )
 FILES = (".csv", ".tsv", ".jsonl")
 METADATA = "metadata"
+_SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 _SEPARATORS = ",;\t|"
 _BESIDE = ("", "clips", "audio", "audios", "wav", "wavs", "recordings")
 
@@ -55,6 +56,24 @@ def recognise(root: Path) -> bool:
     if root.is_file():
         return root.name != spans.MANIFEST and _is_table(root)
     return not (spans.recognise(root) or common_voice.recognise(root)) and bool(_tables(root))
+
+
+def complaint(root: Path) -> str:
+    """Say what is wrong with the first that looks like a table, or is a spreadsheet; "" where none does."""
+    held = sorted(path for path in root.iterdir() if path.is_file()) if root.is_dir() else [root]
+    for path in held:
+        if _is_named(path) and path.name != spans.MANIFEST and not path.name.lower().endswith(".jsonl"):
+            if not _lines.first_line(path).strip():
+                return f"{path}: its first line is empty; names of columns are expected there"
+            try:
+                next(_lines.lines(path))
+                Columns.of(_header(path))
+            except CorpusError as error:
+                return str(error)
+            except ValueError as error:
+                return f"{path}: {error}, and --corpus table"
+    sheets = [path for path in held if path.suffix.lower() in _SHEETS]
+    return f"{sheets[0]}: this is a spreadsheet; save it as CSV in UTF-8, and give that" if sheets else ""
 
 
 def read(
@@ -85,7 +104,9 @@ def read(
     named = {what: name for what, name in given.items() if name is not None}
     files = [(root, None)] if root.is_file() else _tables(root, named.values())
     if not files:
-        raise CorpusError(f"{root}: expected here is {DESCRIPTION}; there is no such table")
+        raise CorpusError(
+            complaint(root) or f"{root}: expected here is {DESCRIPTION}; there is no such table"
+        )
     if len(files) > 1 and (strange := [path for path, part in files if part is None]):
         others = ", ".join(path.name for path, _ in files)
         raise CorpusError(
@@ -139,7 +160,10 @@ def _header(path: Path) -> list[str]:
     separator = _separator(path, line)
     if _bare(path, separator):
         return line.split(separator)
-    return next(csv.reader([line], delimiter=separator), [])
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return []
 
 
 def _bare(path: Path, separator: str) -> bool:

@@ -29,7 +29,9 @@ from mms_adapt.tiers import Candidate, Wanted
 DESCRIPTION = "Praat TextGrids (.TextGrid) in it or below it, and recordings of the same names"
 FILES = (".textgrid",)
 _SUFFIX = ".textgrid"
-_SEQUENCE = re.compile(r"\\[A-Za-z:'`^~\"][^\W\d_.:,'\"^~/|<>-]")
+_SEQUENCE = re.compile(
+    r"\\(?:[A-Za-z][\"'`^~/]|[Cc],|[A-Za-z:'`^~\"][^\W\d_])"
+)  # letter and mark, or two letters
 
 
 def recognise(root: Path) -> bool:
@@ -79,8 +81,11 @@ def _rows(
             f"files that are not UTF-8 and were read as Latin-1; check their letters: {', '.join(latin)}"
         )
     if sequences:
-        shown = "  ".join(f"{one} {count}" for one, count in sequences.most_common(12))
-        yield Note(f"Praat's backslash sequences, to be made letters with its Convert to Unicode: {shown}")
+        shown = "  ".join(f"{one} {count}" for one, count in sequences.most_common())
+        yield Note(
+            "Praat's backslash sequences, which tear words apart; make them letters with its Convert to "
+            f"Unicode: {shown}"
+        )
 
 
 def _annotated(grid: praat.TextGrid, place: PurePosixPath) -> Annotated:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,14 @@ class Blend:
     parts: tuple[tuple[str, float], ...]
 
     def __post_init__(self) -> None:
-        weights = [weight for _, weight in self.parts]
+        weights: list[Any] = [weight for _, weight in self.parts]
         if not weights:
             raise OptionError("an empty mix: name at least one adapter")
         if len({place for place, _ in self.parts}) < len(weights):
             raise OptionError(f"{self}: an adapter comes twice; add its weights up")
-        wrong = [one for one in weights if not (math.isfinite(one) and one >= 0)]
+        wrong = [one for one in weights if not (isinstance(one, Real) and 0 <= float(one) < math.inf)]
         if wrong:
-            raise OptionError(f"{self}: the weight {wrong[0]} makes no sense; give 0 or more")
+            raise OptionError(f"{list(self.parts)}: the weight {wrong[0]!r} makes no sense; give 0 or more")
         if len(weights) > 1 and not sum(weights) > 0:
             raise OptionError(f"{self}: all weights are 0, so no head would write; give one more than 0")
 
