@@ -122,6 +122,7 @@ def prepare(
 
     Example: mms-adapt prepare recordings/mdw --target-lang mdw --out prepared/mdw
     """
+    from mms_adapt import terminal_prepared
     from mms_adapt.orthography import Orthography
     from mms_adapt.prepare import prepare as run
     from mms_adapt.quality import QualityOptions
@@ -143,7 +144,7 @@ def prepare(
             overwrite=overwrite,
             progress=progress,
         )
-    terminal.show_prepared(prepared)
+    terminal_prepared.show_prepared(prepared)
 
 
 @app.command()

@@ -138,7 +138,7 @@ NO_AUDIO = "no audio that can be decoded"
 DAMAGED: dict[str, tuple[Callable[[float], Spoil], str]] = {
     "missing": (missing, "no such recording"),
     "a folder": (a_folder, "folder"),
-    "no bytes": (content(b""), NO_AUDIO),
+    "no bytes": (content(b""), "the file is empty"),
     "text": (content("Ŋgá a letter, not a recording\n".encode() * 50), NO_AUDIO),
     "noise": (content(np.random.default_rng(0).bytes(40_000)), NO_AUDIO),
     "a header alone": (content(b"RIFF\x24\0\0\0WAVE"), NO_AUDIO),

@@ -86,6 +86,7 @@ STOREYS = [
     {
         "cli_options",
         *("terminal_adapters terminal_findings terminal_selection terminal_slide terminal_tuning".split()),
+        "terminal_prepared",
     },
     {*("cli_adapters cli_data cli_language_model cli_scores cli_selection cli_slide cli_train".split())},
     {"cli"},
@@ -105,7 +106,7 @@ WITHOUT_TORCH = {
     *("journal ngram open_vocabulary align decoders registry noted".split()),
     *("terminal terminal_findings terminal_selection".split()),
     *("novelty pauses correction cli_selection cli_adapters terminal_adapters".split()),
-    *("cli_slide terminal_slide terminal_tuning".split()),
+    *("cli_slide terminal_slide terminal_tuning terminal_prepared".split()),
     *("cli cli_options cli_data cli_language_model cli_scores cli_train".split()),
 }
 ON_A_CARD = {"torchaudio_cuda.py"}  # a decoder that is nothing without torch, and imports it when it is built

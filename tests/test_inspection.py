@@ -15,7 +15,7 @@ import soundfile
 from conftest import MakeCorpus, noise
 
 import mms_adapt
-from mms_adapt import terminal, terminal_findings
+from mms_adapt import terminal_findings, terminal_prepared
 from mms_adapt.errors import CorpusError, LanguageError
 from mms_adapt.findings import Thresholds
 from mms_adapt.inspection import Inspection, clips, inspect, page
@@ -241,6 +241,6 @@ def test_prepare_saves_findings_and_tells_them_in_a_line(
     record = json.loads((tmp_path / "out" / "findings.json").read_text(encoding="utf-8"))
     by_kind = {one["kind"]: one for one in record["findings"]}
     assert by_kind["look_alike"]["utterance_ids"] == ["strange"] and "digits" in by_kind
-    terminal.show_prepared(prepared)
+    terminal_prepared.show_prepared(prepared)
     lines = [line for line in capsys.readouterr().out.splitlines() if "worth a look" in line]
     assert len(lines) == 1 and "1 look_alike" in lines[0] and "digits" not in lines[0]

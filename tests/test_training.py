@@ -547,7 +547,7 @@ def test_a_limit_of_time_lets_the_learning_rate_come_down(
     assert 2.5 < result.seconds_s < 3.5 and result.steps > 20 and result.ended == "limit"
     assert metrics(tmp_path / "a")[-1]["learning_rate"] < 0.2 * chosen.peak
     # time that is too short for anything still gives an adapter
-    assert train(prepared, tmp_path / "b", replace(chosen, max_minutes=0.001)).steps == 1
+    assert train(prepared, tmp_path / "b", replace(chosen, max_minutes=0.001)).steps in (1, 2)
     # unless something must have been learnt
     least = train(prepared, tmp_path / "c", replace(chosen, max_minutes=0.001, min_epochs=2))
     speech_s = sum(one.duration_s for one in prepared.utterances("train"))
