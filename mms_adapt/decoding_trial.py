@@ -101,17 +101,9 @@ class DecodingTrial:
         own = self.decoder.options.beam_width, self.rates(setting)
         if beam_width == own[0]:
             return own
-        other = (
-            beam_width,
-            self._through(
-                self.decoder.weighted(*setting, beam_width),
-                lambda done: self._tell(
-                    _MOST - 1, f"{beam_width} texts: {done} of {len(self.heard)} utterances"
-                ),
-            ),
-        )
-        self._tell(_MOST, f"{self.unit.upper()} {100 * other[1][self.unit == 'wer']:.1f} %")
-        return min(own, other, key=lambda one: self._wrong(one[1]))
+        rates = self._through(self.decoder.weighted(*setting, beam_width), f"{beam_width} texts")
+        self._tell(_MOST, f"{self.unit.upper()} {100 * rates[self.unit == 'wer']:.1f} %")
+        return min(own, (beam_width, rates), key=lambda one: self._wrong(one[1]))
 
     def _wrong(self, rates: tuple[float, float]) -> float:
         cer, wer = rates
@@ -121,12 +113,11 @@ class DecodingTrial:
         if self.progress:
             self.progress("tune", done, _MOST, note)
 
-    def _through(
-        self, decoder: beam.Beam, each: Callable[[int], None] = lambda _: None
-    ) -> tuple[float, float]:
+    def _through(self, decoder: beam.Beam, width: str = "") -> tuple[float, float]:
         texts: list[str] = []
         for one in self.heard:
             texts.append(self.normalise(decoder.decode(one[None], [len(one)])[0].text))
-            each(len(texts))
+            if width:
+                self._tell(_MOST - 1, f"{width}: {len(texts)} of {len(self.heard)} utterances")
         found = score(self.references, texts, bootstrap=0)
         return found.cer, found.wer

@@ -238,6 +238,6 @@ def _counts(
         ),
         "with_digits": len(findings.with_digits),
         "same_sound": len(findings.same_sound),
-        "removed_characters": dict(sorted(removed.items(), key=lambda one: (-one[1], one[0]))),
-        "bracketed": dict(sorted(bracketed.items(), key=lambda one: (-one[1], one[0]))),
+        "removed_characters": text.by_count(removed),
+        "bracketed": text.by_count(bracketed),
     }

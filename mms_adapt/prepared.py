@@ -304,8 +304,7 @@ def withdrawn_from(folder: Path) -> tuple[str, ...]:
 
 def _unseen(part: Iterable[Utterance], tokens: Vocab) -> dict[str, int]:
     """Count in how many references of a part each grapheme stands that the vocabulary does not hold."""
-    found = Counter(one for each in part for one in tokens.unknown(each.reference or ""))
-    return dict(sorted(found.items(), key=lambda one: (-one[1], one[0])))
+    return text.by_count(Counter(one for each in part for one in tokens.unknown(each.reference or "")))
 
 
 def _json(value: object) -> str:
@@ -315,7 +314,7 @@ def _json(value: object) -> str:
 @contextmanager
 def new_folder(out: Path, source: Path, *, overwrite: bool) -> Iterator[Path]:
     """Offer an unfinished folder beside `out`, which takes its place where the block ends well."""
-    if source.resolve().is_relative_to(out.resolve()):
+    if files.is_inside(source, out):
         raise PreparedError(f"{out} holds the recordings themselves; write to another folder")
     if out.exists():
         ours = out.is_dir() and ((out / RECORD).is_file() or not any(out.iterdir()))

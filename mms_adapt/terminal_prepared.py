@@ -12,8 +12,6 @@ from mms_adapt import terminal
 if TYPE_CHECKING:
     from mms_adapt.prepared import Prepared
 
-_RECORD = "prepared.json"
-
 
 def show_prepared(prepared: "Prepared") -> None:
     """Print what was prepared: minutes and speakers of each part, what was left out, what to keep in mind."""
@@ -58,5 +56,7 @@ def _counted(counts: Mapping[str, Any]) -> Iterator[str]:
 
 def _listed(counts: Mapping[str, int], most: int = 30) -> str:
     """Return the first of what was counted, and how many more there are."""
+    from mms_adapt.prepared import RECORD
+
     shown = "  ".join(f"{one} {count}" for one, count in list(counts.items())[:most])
-    return shown if len(counts) <= most else f"{shown}  and {len(counts) - most} more, in {_RECORD}"
+    return shown if len(counts) <= most else f"{shown}  and {len(counts) - most} more, in {RECORD}"

@@ -28,7 +28,7 @@ transcripts need the letters (ʼ ꞌ ǃ ˗) or raw.
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
@@ -86,12 +86,22 @@ def comments(transcript: str, signature: str) -> list[str]:
     """Return what a normaliser takes for comments and leaves out, brackets included, the innermost first."""
     if not signature.startswith("basic-"):
         return []
-    found: list[str] = []
-    text, inner = unicodedata.normalize("NFC", transcript), None
-    while text != inner:
-        found += _COMMENTS.findall(text)
-        inner, text = text, _COMMENTS.sub(" ", text)
+    _, found = _uncommented(unicodedata.normalize("NFC", transcript))
     return [one for one in found if any(map(str.isalnum, one))]
+
+
+def by_count(found: Mapping[str, int]) -> dict[str, int]:
+    """Return counts, the highest first, and what is as many in the order of its characters."""
+    return dict(sorted(found.items(), key=lambda one: (-one[1], one[0])))
+
+
+def _uncommented(text: str) -> tuple[str, list[str]]:
+    """Return a text without its comments, and these: brackets within brackets from the inside out."""
+    found: list[str] = []
+    while here := _COMMENTS.findall(text):
+        found += here
+        text = _COMMENTS.sub(" ", text)
+    return text, found
 
 
 def _raw(text: str, _: str) -> str:
@@ -99,10 +109,7 @@ def _raw(text: str, _: str) -> str:
 
 
 def _basic(text: str, target_lang: str) -> str:
-    text = _UNSEEN.sub("", unicodedata.normalize("NFC", text))
-    inner = None
-    while text != inner:  # brackets within brackets: from the inside out
-        inner, text = text, _COMMENTS.sub(" ", text)
+    text, _ = _uncommented(_UNSEEN.sub("", unicodedata.normalize("NFC", text)))
     if target_lang[:3] in _DOTLESS:
         text = text.replace("İ", "i").replace("I", "ı")
     # composed again, since what fell away may have stood between a letter and its mark
